@@ -1,0 +1,160 @@
+"""The only place that writes to the ledger from asyncio: many requests' entries in one commit.
+
+Whoever awaits `record` goes on only after the COMMIT that holds its entry, so it acts on evidence
+that survives a crash. A batch stands or falls together: a failed one fails everybody in it, and
+then nobody acts. MUST NOT retry: after a connection is lost in COMMIT, nobody knows what was kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from audit.entries import Draft, draft
+from audit.errors import Problem
+from audit.events import Actor, Event
+from audit.ledger import NoLedger, columns_of
+
+WINDOW_SECONDS = 0.001
+# While this many commits of a role are under way, what arrives waits and makes a larger batch.
+COMMITS_AT_ONCE = 2
+MAX_BATCH = 1_000
+
+RECORD_ALL = """
+WITH own AS (SELECT id FROM audit.log WHERE role_name = current_user),
+written AS (
+    INSERT INTO audit.entry
+        (id, log_id, kind, correlation, actor_kind, actor_id, actor_version, on_behalf_of, payload)
+    SELECT made.id, own.id, kind, correlation, actor_kind, actor_id, actor_version, on_behalf_of,
+           payload
+    FROM own, unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[],
+                     %s::text[], %s::bytea[])
+         AS made (id, kind, correlation, actor_kind, actor_id, actor_version, on_behalf_of, payload)
+    RETURNING log_id, id
+)
+INSERT INTO audit.pending (log_id, entry_id) SELECT log_id, id FROM written
+"""
+
+
+class LedgerUnavailable(Problem):
+    """Nothing was done, because it could not be recorded: {reason}."""
+
+    code = "ledger_unavailable"
+    status = 503
+
+
+class _Waiter(NamedTuple):
+    drafts: Sequence[Draft]
+    done: asyncio.Future[None]
+
+
+class _Queue:
+    """What waits for one role's next commit."""
+
+    def __init__(self) -> None:
+        self.waiters: list[_Waiter] = []
+        self.commits = 0
+        self.scheduled = False
+
+
+class GroupCommit:
+    """Records entries of many roles over one pool. Belongs to one event loop."""
+
+    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+        self._pool = pool
+        self._queues: dict[str, _Queue] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def record(
+        self, role: str, event: Event, *, actor: Actor, correlation: UUID | None = None
+    ) -> UUID:
+        """Write `event` into the ledger of `role`; the entry's id, once it is committed.
+
+        Raises LedgerUnavailable, ledger.NoLedger, entries.EntryTooLarge, canonical.NotCanonical.
+        """
+        (entry_id,) = await self.record_many(
+            role, [draft(event, actor=actor, correlation=correlation)]
+        )
+        return entry_id
+
+    async def record_many(self, role: str, drafts: Sequence[Draft]) -> list[UUID]:
+        """Write `drafts` (of entries.draft) into the ledger of `role` in one commit; their ids.
+
+        Raises LedgerUnavailable, ledger.NoLedger; then none of them was recorded, or nobody can
+        tell, and the caller must not act.
+        """
+        if not drafts:
+            return []
+        waiter = _Waiter(drafts, asyncio.get_running_loop().create_future())
+        queue = self._queues.setdefault(role, _Queue())
+        queue.waiters.append(waiter)
+        self._schedule(role, queue)
+        await waiter.done
+        return [entry.id for entry in drafts]
+
+    async def aclose(self) -> None:
+        """Wait until everything that was handed in is committed, or has failed."""
+        while under_way := [*self._tasks, *self._futures()]:
+            await asyncio.wait(under_way)
+
+    def _futures(self) -> list[asyncio.Future[None]]:
+        return [waiter.done for queue in self._queues.values() for waiter in queue.waiters]
+
+    def _schedule(self, role: str, queue: _Queue) -> None:
+        if queue.waiters and not queue.scheduled and queue.commits < COMMITS_AT_ONCE:
+            queue.scheduled = True
+            asyncio.get_running_loop().call_later(WINDOW_SECONDS, self._start, role, queue)
+
+    def _start(self, role: str, queue: _Queue) -> None:
+        queue.scheduled = False
+        batch, queue.waiters = queue.waiters[:MAX_BATCH], queue.waiters[MAX_BATCH:]
+        queue.commits += 1
+        task = asyncio.create_task(self._finish(role, queue, batch))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._schedule(role, queue)
+
+    async def _finish(self, role: str, queue: _Queue, batch: list[_Waiter]) -> None:
+        problem: Problem | None = LedgerUnavailable(reason="the commit was cut off")
+        try:
+            problem = await self._commit(
+                role, [entry for waiter in batch for entry in waiter.drafts]
+            )
+        finally:
+            # Also when this task is cancelled: nobody may wait for ever, or act.
+            queue.commits -= 1
+            self._schedule(role, queue)
+            _answer(batch, problem)
+
+    async def _commit(self, role: str, drafts: list[Draft]) -> Problem | None:
+        try:
+            async with self._pool.connection() as connection:
+                written = await _write(connection, role, drafts)
+        except (psycopg.Error, PoolTimeout, PoolClosed, OSError) as problem:
+            return LedgerUnavailable(reason=str(problem).strip() or type(problem).__name__)
+        return None if written == len(drafts) else NoLedger(role=role)
+
+
+async def _write(connection: psycopg.AsyncConnection[Any], role: str, drafts: list[Draft]) -> int:
+    columns = [list(column) for column in zip(*map(columns_of, drafts), strict=True)]
+    # The pipeline sends BEGIN, the role, the entries and COMMIT together: one round trip.
+    async with connection.pipeline(), connection.transaction(), connection.cursor() as cursor:
+        await cursor.execute("SELECT set_config('role', %s, true)", [role])
+        await cursor.execute(RECORD_ALL, columns)
+    return cursor.rowcount
+
+
+def _answer(batch: list[_Waiter], problem: Problem | None) -> None:
+    for waiter in batch:
+        if waiter.done.done():
+            continue
+        if problem is None:
+            waiter.done.set_result(None)
+        else:
+            # A fresh one for each: a traceback belongs to one task.
+            waiter.done.set_exception(type(problem)(**problem.details))

@@ -1,0 +1,110 @@
+"""The only place that writes to the ledger from Django: entries, in the caller's transaction."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import connection
+from psycopg import sql
+
+from audit import roles
+from audit.entries import Draft, draft
+from audit.errors import Problem
+from audit.events import Actor, Event
+from audit.ids import new_id
+
+# The log is that of the role that runs this, and never an argument.
+RECORD = """
+WITH own AS (SELECT id FROM audit.log WHERE role_name = current_user),
+written AS (
+    INSERT INTO audit.entry
+        (id, log_id, kind, correlation, actor_kind, actor_id, actor_version, on_behalf_of, payload)
+    SELECT %s, own.id, %s, %s, %s, %s, %s, %s, %s FROM own
+    RETURNING log_id, id
+)
+INSERT INTO audit.pending (log_id, entry_id) SELECT log_id, id FROM written
+"""
+
+
+class NoLedger(Problem):
+    """The database role {role} has no ledger, so nothing can be recorded or read here."""
+
+    code = "no_ledger"
+    status = 500
+
+
+class NotInTransaction(Problem):
+    """The event {kind} must be recorded in the transaction of what it records."""
+
+    code = "not_in_transaction"
+    status = 500
+
+
+class OriginTaken(Problem):
+    """The origin {origin} or the role {role} belongs to another ledger."""
+
+    code = "origin_taken"
+    status = 409
+
+
+def record(event: Event, *, actor: Actor, correlation: UUID | None = None) -> UUID:
+    """Write `event` into the acting tenant's ledger, in the caller's transaction; the entry's id.
+
+    The entry exists if and only if the transaction commits. `recorded_at` is the database's clock.
+    Raises NotInTransaction, NoLedger, entries.EntryTooLarge, canonical.NotCanonical.
+    """
+    if not connection.in_atomic_block:
+        raise NotInTransaction(kind=event.kind)
+    entry = draft(event, actor=actor, correlation=correlation)
+    with connection.cursor() as cursor:
+        cursor.execute(RECORD, columns_of(entry))
+        if cursor.rowcount != 1:
+            cursor.execute("SELECT current_user::text")
+            raise NoLedger(role=cursor.fetchone()[0])
+    return entry.id
+
+
+def columns_of(
+    entry: Draft,
+) -> tuple[UUID, str, UUID | None, str, str, str | None, str | None, bytes]:
+    """What the caller supplies of an entry's row, in the order of RECORD."""
+    actor = entry.actor
+    return (
+        entry.id,
+        entry.kind,
+        entry.correlation,
+        actor.kind,
+        actor.id,
+        actor.version,
+        actor.on_behalf_of,
+        entry.payload,
+    )
+
+
+def open_log(*, role: str, origin: str) -> UUID:
+    """Give the PostgreSQL role `role` a ledger named `origin`, for ever; the log's id.
+
+    In the caller's transaction, as the login role. Again with the same two: the same log.
+    Raises NotInTransaction, OriginTaken.
+    """
+    if not connection.in_atomic_block:
+        raise NotInTransaction(kind="log")
+    database = connection.settings_dict["NAME"]
+    grant = sql.SQL("GRANT {} TO {} WITH INHERIT TRUE, SET FALSE")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            grant.format(sql.Identifier(roles.tenants_of(database)), sql.Identifier(role))
+        )
+        with roles.acting_as(cursor, roles.owner_of(database)):
+            cursor.execute(
+                "INSERT INTO audit.log (id, origin, role_name) VALUES (%s, %s, %s)"
+                " ON CONFLICT DO NOTHING",
+                [new_id(), origin, role],
+            )
+            cursor.execute(
+                "SELECT id FROM audit.log WHERE origin = %s AND role_name = %s", [origin, role]
+            )
+            row = cursor.fetchone()
+    if row is None:
+        raise OriginTaken(origin=origin, role=role)
+    return row[0]  # type: ignore[no-any-return]

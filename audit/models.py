@@ -1,0 +1,186 @@
+"""The only place for the ledger's rows, to be read. Entries are written by audit.ledger alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn, TypeVar
+
+from django.db import models
+
+from audit.entries import Draft, leaf_bytes
+from audit.errors import Problem
+from audit.events import Actor
+
+
+class AppendOnly(Problem):
+    """The ledger is append-only: record an event with ledger.record."""
+
+    code = "append_only"
+    status = 405
+
+
+def _refuse(*_: Any, **__: Any) -> NoReturn:
+    raise AppendOnly
+
+
+R = TypeVar("R", bound="Row")
+
+
+class Rows(models.QuerySet[R]):
+    """A query that reads, and nothing else. PostgreSQL refuses the rest as well."""
+
+    create = update = delete = bulk_create = bulk_update = get_or_create = update_or_create = (
+        _refuse
+    )
+
+
+class Row(models.Model):
+    """A row of the schema `audit`. Its table is made in SQL by the first migration."""
+
+    objects = Rows.as_manager()
+
+    class Meta:
+        abstract = True
+        managed = False
+
+    def save(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise AppendOnly."""
+        raise AppendOnly
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise AppendOnly."""
+        raise AppendOnly
+
+
+class Log(Row):
+    """One tenant's ledger. Its origin names it in every leaf and checkpoint, and never changes."""
+
+    id = models.UUIDField(primary_key=True)
+    origin = models.TextField(unique=True)
+    role_name = models.TextField(unique=True)
+    created_at = models.DateTimeField()
+
+    class Meta(Row.Meta):
+        abstract = False
+        db_table = '"audit"."log"'
+
+    def __str__(self) -> str:
+        return self.origin
+
+
+class Entry(Row):
+    """One recorded event. `recorded_at` is the database's clock when it was written."""
+
+    id = models.UUIDField(primary_key=True)
+    log = models.ForeignKey(Log, models.DO_NOTHING)
+    kind = models.TextField()
+    correlation = models.UUIDField(null=True)
+    actor_kind = models.TextField()
+    actor_id = models.TextField()
+    actor_version = models.TextField(null=True)
+    on_behalf_of = models.TextField(null=True)
+    payload = models.BinaryField()
+    recorded_at = models.DateTimeField()
+
+    class Meta(Row.Meta):
+        abstract = False
+        db_table = '"audit"."entry"'
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """The event's fields."""
+        fields: dict[str, Any] = json.loads(bytes(self.payload))
+        return fields
+
+    @property
+    def actor(self) -> Actor:
+        """Who acted."""
+        return Actor(self.actor_kind, self.actor_id, self.actor_version, self.on_behalf_of)  # type: ignore[arg-type]
+
+    @property
+    def index(self) -> int | None:
+        """Its place in the log, from 0; None while it is not sealed."""
+        return self.leaf.index if self.sealed else None
+
+    @property
+    def leaf_hash(self) -> bytes | None:
+        """The 32 bytes of its leaf's hash; None while it is not sealed."""
+        return bytes(self.leaf.leaf_hash) if self.sealed else None
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the sequencer has put it into the tree."""
+        return hasattr(self, "leaf")
+
+    def leaf_bytes(self, origin: str) -> bytes:
+        """The canonical JSON that is hashed into the log with this origin."""
+        draft = Draft(self.id, self.kind, self.correlation, self.actor, bytes(self.payload))
+        return leaf_bytes(draft, origin=origin, recorded_at=self.recorded_at)
+
+
+class Pending(Row):
+    """A recorded entry that the sequencer has not sealed yet."""
+
+    entry = models.OneToOneField(Entry, models.DO_NOTHING, primary_key=True, related_name="+")
+    log = models.ForeignKey(Log, models.DO_NOTHING, related_name="+")
+
+    class Meta(Row.Meta):
+        abstract = False
+        db_table = '"audit"."pending"'
+
+    def __str__(self) -> str:
+        return str(self.entry_id)
+
+
+class Leaf(Row):
+    """A sealed entry's place in the tree."""
+
+    entry = models.OneToOneField(Entry, models.DO_NOTHING, primary_key=True, related_name="leaf")
+    log = models.ForeignKey(Log, models.DO_NOTHING, related_name="+")
+    index = models.BigIntegerField()
+    leaf_hash = models.BinaryField()
+
+    class Meta(Row.Meta):
+        abstract = False
+        db_table = '"audit"."leaf"'
+
+    def __str__(self) -> str:
+        return f"{self.index} {self.entry_id}"
+
+
+class TreeHead(Row):
+    """The tree's size and root after a batch was sealed."""
+
+    pk = models.CompositePrimaryKey("log_id", "size")
+    log = models.ForeignKey(Log, models.DO_NOTHING, related_name="+")
+    size = models.BigIntegerField()
+    root = models.BinaryField()
+    created_at = models.DateTimeField()
+
+    class Meta(Row.Meta):
+        abstract = False
+        db_table = '"audit"."tree_head"'
+
+    def __str__(self) -> str:
+        return f"{self.log_id} {self.size}"
+
+
+class Checkpoint(Row):
+    """A published tree head: the signed note, and the key that verifies it."""
+
+    pk = models.CompositePrimaryKey("log_id", "size")
+    log = models.ForeignKey(Log, models.DO_NOTHING, related_name="+")
+    size = models.BigIntegerField()
+    note = models.TextField()
+    verifier_key = models.TextField()
+    created_at = models.DateTimeField()
+
+    class Meta(Row.Meta):
+        abstract = False
+        db_table = '"audit"."checkpoint"'
+
+    def __str__(self) -> str:
+        return f"{self.log_id} {self.size}"

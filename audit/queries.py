@@ -1,0 +1,170 @@
+"""The only place that reads the acting tenant's ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import connection, models, transaction
+from django.db.models import F, QuerySet
+from django.db.models.functions import Collate
+from django.db.models.lookups import IContains
+
+from audit import proofs
+from audit.errors import Problem
+from audit.ledger import NoLedger
+from audit.models import Checkpoint, Entry, Leaf, Log, Pending, TreeHead
+
+
+class EntryUnknown(Problem):
+    """There is no ledger entry {entry}."""
+
+    code = "entry_unknown"
+    status = 404
+
+
+class NotPublished(Problem):
+    """The ledger has no checkpoint that covers this yet. Try again in a second."""
+
+    code = "not_published"
+    status = 409
+
+
+class Status(msgspec.Struct, frozen=True):
+    """How far a log is: entries sealed, entries pending, and the newest checkpoint."""
+
+    origin: str
+    size: int
+    pending: int
+    checkpoint: Checkpoint | None
+
+
+class Inclusion(msgspec.Struct, frozen=True):
+    """The proof that an entry is in a checkpoint's tree. `leaf` are the bytes that are hashed."""
+
+    index: int
+    leaf: bytes
+    path: list[bytes]
+    checkpoint: Checkpoint
+
+
+def own_log() -> Log:
+    """The log of the role that this connection runs as. Raises ledger.NoLedger."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_user::text")
+        (role,) = cursor.fetchone()
+        cursor.execute("SELECT has_schema_privilege('audit', 'USAGE')")
+        (may_look,) = cursor.fetchone()
+    log = Log.objects.filter(role_name=role).first() if may_look else None
+    if log is None:
+        raise NoLedger(role=role)
+    return log
+
+
+def entries(
+    *,
+    kind: str | None = None,
+    correlation: UUID | None = None,
+    actor: str | None = None,
+    text: str | None = None,
+    after: datetime | None = None,
+    before: datetime | None = None,
+) -> QuerySet[Entry]:
+    """The acting tenant's entries, newest first, each with its leaf.
+
+    `kind` is a kind or, with a dot at its end, the beginning of one ("run."); `actor` is an actor's
+    id; `text` occurs in the event's data, in any case; `after` <= recorded_at < `before`.
+    Raises ledger.NoLedger.
+    """
+    found = Entry.objects.filter(log=own_log()).select_related("leaf").order_by("-id")
+    if text is not None:
+        found = found.filter(IContains(_payload_as_text(), text))
+    wanted: dict[str, Any] = {
+        "kind__startswith" if (kind or "").endswith(".") else "kind": kind,
+        "correlation": correlation,
+        "actor_id": actor,
+        "recorded_at__gte": after,
+        "recorded_at__lt": before,
+    }
+    return found.filter(**{name: value for name, value in wanted.items() if value is not None})
+
+
+def _payload_as_text() -> Collate:
+    encoding = models.Value("UTF8")
+    text = models.Func(
+        F("payload"), encoding, function="convert_from", output_field=models.TextField()
+    )
+    # The encoding's name has the collation C, which knows the case of ASCII letters only.
+    return Collate(text, "default")
+
+
+def access_entry(entry_id: UUID | str) -> Entry:
+    """The acting tenant's entry with this id. Raises EntryUnknown, ledger.NoLedger."""
+    try:
+        wanted = UUID(str(entry_id))
+    except ValueError:
+        raise EntryUnknown(entry=str(entry_id)) from None
+    entry = entries().filter(id=wanted).first()
+    if entry is None:
+        raise EntryUnknown(entry=str(wanted))
+    return entry
+
+
+def status() -> Status:
+    """How far the acting tenant's log is. Raises ledger.NoLedger."""
+    log = own_log()
+    head = TreeHead.objects.filter(log=log).order_by("-size").first()
+    return Status(
+        origin=log.origin,
+        size=head.size if head else 0,
+        pending=Pending.objects.filter(log=log).count(),
+        checkpoint=Checkpoint.objects.filter(log=log).order_by("-size").first(),
+    )
+
+
+def latest_checkpoint() -> Checkpoint:
+    """The newest checkpoint of the acting tenant. Raises NotPublished, ledger.NoLedger."""
+    checkpoint = Checkpoint.objects.filter(log=own_log()).order_by("-size").first()
+    if checkpoint is None:
+        raise NotPublished
+    return checkpoint
+
+
+def inclusion(entry: Entry) -> Inclusion:
+    """The proof that `entry` is in the tree of the newest checkpoint. Raises NotPublished."""
+    checkpoint = latest_checkpoint()
+    index = entry.index
+    if index is None or index >= checkpoint.size:
+        raise NotPublished
+    path = proofs.prove_inclusion(index, checkpoint.size, range_root(checkpoint.log_id))
+    return Inclusion(index, entry.leaf_bytes(own_log().origin), path, checkpoint)
+
+
+def consistency(old: int, new: int) -> list[bytes]:
+    """The proof that the tree of `new` leaves continues that of `old`.
+
+    Raises NotPublished unless 0 < old <= new <= the newest checkpoint's size.
+    """
+    checkpoint = latest_checkpoint()
+    if not 0 < old <= new <= checkpoint.size:
+        raise NotPublished
+    return proofs.prove_consistency(old, new, range_root(checkpoint.log_id))
+
+
+def range_root(log_id: UUID) -> proofs.RangeRoot:
+    """The roots of ranges of a log's sealed leaves, each computed in constant memory."""
+
+    def root(start: int, end: int) -> bytes:
+        return proofs.root_of(_hashes(log_id, start, end))
+
+    return root
+
+
+def _hashes(log_id: UUID, start: int, end: int) -> Iterator[bytes]:
+    rows = Leaf.objects.filter(log_id=log_id, index__gte=start, index__lt=end).order_by("index")
+    with transaction.atomic():
+        for made in rows.values_list("leaf_hash", flat=True).iterator(chunk_size=5_000):
+            yield bytes(made)

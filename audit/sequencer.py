@@ -1,0 +1,139 @@
+"""The only place that seals entries into a log's tree, and publishes its checkpoints.
+
+An entry is *recorded* when its transaction commits: it survives a crash, and waits in `pending`.
+It is *sealed* when the batch that gave it an index commits: index, leaf hash and tree head stand
+or fall together, and a batch that was cut off is simply pending again. The tree head is
+*published* once its signed checkpoint is stored, which happens only after the sealing commit; a
+crash between the two is made good in the next cycle.
+
+One sequencer a log at a time: an advisory lock that lasts as long as the transaction (so it works
+behind transaction pooling), and the primary key of `leaf` fences whoever got past it.
+Non-goal: it does not judge what it seals. MUST NOT run with UPDATE on any table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from psycopg import Connection, Cursor
+
+from audit import checkpoints, entries, roles
+from audit.checkpoints import Checkpoint, VerifierKey
+from audit.proofs import Frontier, leaf_hash
+
+BATCH = 2_000
+
+# Logs with something to seal, or with a tree head that was not published.
+OUTSTANDING = """
+SELECT log.id FROM audit.log
+WHERE EXISTS (SELECT FROM audit.pending WHERE log_id = log.id)
+   OR (SELECT max(size) FROM audit.tree_head WHERE log_id = log.id)
+      > coalesce((SELECT max(size) FROM audit.checkpoint WHERE log_id = log.id), 0)
+ORDER BY log.id
+"""
+
+LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('audit.sequencer ' || %s::text, 0))"
+HEAD = "SELECT size, frontier FROM audit.tree_head WHERE log_id = %s ORDER BY size DESC LIMIT 1"
+
+# UUIDv7 ids follow the writers' clocks, so a batch is in about the order of recording, and taking
+# it twice gives the same order. By keys, not joins: the plan stays the same without statistics.
+BATCH_OF = "SELECT entry_id FROM audit.pending WHERE log_id = %s ORDER BY entry_id LIMIT %s"
+TAKE = "DELETE FROM audit.pending WHERE log_id = %s AND entry_id = ANY(%s)"
+READ = f"""
+SELECT {entries.ROW} FROM audit.entry JOIN audit.log ON log.id = entry.log_id
+WHERE entry.log_id = %s AND entry.id = ANY(%s) ORDER BY entry.id
+"""  # noqa: S608  (a constant of column names)
+
+ADD_LEAVES = """
+INSERT INTO audit.leaf (log_id, index, entry_id, leaf_hash)
+SELECT %s, %s + ordinality - 1, entry_id, leaf_hash
+FROM unnest(%s::uuid[], %s::bytea[]) WITH ORDINALITY AS made (entry_id, leaf_hash, ordinality)
+"""
+ADD_HEAD = "INSERT INTO audit.tree_head (log_id, size, root, frontier) VALUES (%s, %s, %s, %s)"
+
+UNPUBLISHED = """
+SELECT origin, size, root FROM audit.tree_head JOIN audit.log ON log.id = log_id
+WHERE log_id = %(log)s
+  AND size > (SELECT coalesce(max(size), 0) FROM audit.checkpoint WHERE log_id = %(log)s)
+ORDER BY size DESC LIMIT 1
+"""
+PUBLISH = """
+INSERT INTO audit.checkpoint (log_id, size, note, verifier_key) VALUES (%s, %s, %s, %s)
+ON CONFLICT DO NOTHING
+"""
+
+
+class Cycle(NamedTuple):
+    """What one look at all logs did."""
+
+    logs: int
+    sealed: int
+
+
+def run_once(connection: Connection, key: Ed25519PrivateKey, *, batch: int = BATCH) -> Cycle:
+    """Seal one batch of each log that waits, and publish each new tree head.
+
+    `connection` is of the login role. Raises psycopg.Error; calling again is always safe.
+    """
+    logs = outstanding(connection)
+    sealed = 0
+    for log in logs:
+        sealed += seal(connection, log, limit=batch)
+        publish(connection, log, key)
+    return Cycle(len(logs), sealed)
+
+
+def outstanding(connection: Connection) -> list[UUID]:
+    """The logs that have pending entries or an unpublished tree head."""
+    with connection.transaction(), connection.cursor() as cursor, _as_sequencer(connection, cursor):
+        return [log for (log,) in cursor.execute(OUTSTANDING).fetchall()]
+
+
+def seal(connection: Connection, log: UUID, *, limit: int = BATCH) -> int:
+    """Give up to `limit` pending entries of `log` their indexes, in one transaction; how many.
+
+    1. Take the log's lock, or leave it to whoever has it. 2. Read the tree head. 3. Take a batch
+    off the queue. 4. Write leaves and the new head. All of it commits, or none.
+    """
+    with connection.transaction(), connection.cursor() as cursor, _as_sequencer(connection, cursor):
+        locked = cursor.execute(LOCK, [log]).fetchone()
+        if locked != (True,):
+            return 0
+        head = cursor.execute(HEAD, [log]).fetchone() or (0, [])
+        ids = [id_ for (id_,) in cursor.execute(BATCH_OF, [log, limit]).fetchall()]
+        if ids:
+            cursor.execute(TAKE, [log, ids])
+            rows = cursor.execute(READ, [log, ids]).fetchall()
+            _extend(cursor, log, Frontier(*head), rows)
+    return len(ids)
+
+
+def _extend(
+    cursor: Cursor[Any], log: UUID, tree: Frontier, rows: Sequence[tuple[Any, ...]]
+) -> None:
+    first = tree.size
+    hashes = [leaf_hash(entries.leaf_of_row(row)) for row in rows]
+    for made in hashes:
+        tree.append(made)
+    cursor.execute(ADD_LEAVES, [log, first, [row[0] for row in rows], hashes])
+    cursor.execute(ADD_HEAD, [log, tree.size, tree.root(), tree.roots])
+
+
+def publish(connection: Connection, log: UUID, key: Ed25519PrivateKey) -> Checkpoint | None:
+    """Sign and store the newest tree head's checkpoint, or None if it is published already."""
+    with connection.transaction(), connection.cursor() as cursor, _as_sequencer(connection, cursor):
+        row = cursor.execute(UNPUBLISHED, {"log": log}).fetchone()
+        if row is None:
+            return None
+        checkpoint = Checkpoint(*row)
+        verifier_key = VerifierKey(checkpoint.origin, key.public_key())
+        note = checkpoints.sign(checkpoint, key)
+        cursor.execute(PUBLISH, [log, checkpoint.size, note, str(verifier_key)])
+    return checkpoint
+
+
+def _as_sequencer(connection: Connection, cursor: Cursor[Any]) -> Any:
+    return roles.acting_as(cursor, roles.sequencer_of(connection.info.dbname))

@@ -1,0 +1,64 @@
+"""The only place for the key that signs checkpoints. It is a file, and never in the database."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from audit.errors import Problem
+
+log = logging.getLogger(__name__)
+
+
+class LedgerKeyUnusable(Problem):
+    """The ledger's signing key in {path} can't be used: {reason}."""
+
+    code = "ledger_key_unusable"
+    status = 500
+
+
+def load(path: Path) -> Ed25519PrivateKey:
+    """The Ed25519 key in `path` (PEM, PKCS #8, mode 0600); made there on the first start.
+
+    Raises LedgerKeyUnusable when the file may be read by others or is no Ed25519 key.
+    """
+    if not path.exists():
+        _make(path)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise LedgerKeyUnusable(path=str(path), reason="others may read it; set its mode to 0600")
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError) as problem:
+        raise LedgerKeyUnusable(path=str(path), reason="it is not a PEM private key") from problem
+    if not isinstance(key, Ed25519PrivateKey):
+        raise LedgerKeyUnusable(path=str(path), reason="it is not an Ed25519 key")
+    return key
+
+
+def _make(path: Path) -> None:
+    pem = Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Written aside and linked, so that two first starts agree and a crash leaves no half key.
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(pem)
+        os.fsync(file.fileno())
+    try:
+        os.link(aside, path)
+        log.info(
+            "Made the key that signs the checkpoints: %s. Back it up, apart from the database.",
+            path,
+        )
+    except FileExistsError:
+        log.info("Another process made the key that signs the ledgers' checkpoints: %s.", path)
+    finally:
+        aside.unlink()

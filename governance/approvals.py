@@ -1,0 +1,295 @@
+"""The only place that opens, settles and spends approvals.
+
+Each transition is a compare-and-set (filter on the state, update, look at the count) in one
+commit with its entry. MUST NOT be bypassed: nobody else writes to an approval's row.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+
+from audit import canonical, ledger
+from audit.errors import Problem
+from audit.events import SYSTEM, Event
+from governance import events, intents
+from governance.evidence import Evidence, kept
+from governance.intents import Intent
+from governance.models import OPEN_STATES, Approval, State, Vote
+from governance.policies import Verdict
+from governance.resources import Resource
+from tenants.principals import NotPermitted, Principal
+
+WAITS = timedelta(days=1)
+"""How long an approval may be voted on and used, counted from its opening."""
+
+VOTERS = ("reviewer", "admin")
+
+
+class AlreadySettled(Problem):
+    """The approval {approval} was settled already: it is {state}."""
+
+    code = "already_settled"
+    status = 409
+
+
+class ApprovalExpired(Problem):
+    """The approval {approval} expired at {expired_at}."""
+
+    code = "approval_expired"
+    status = 409
+
+
+class RequesterCannotVote(Problem):
+    """Whoever asked for it can't vote on the approval {approval}."""
+
+    code = "requester_cannot_vote"
+    status = 403
+
+
+class AuthorCannotVote(Problem):
+    """The author of the agent can't vote on the approval {approval}."""
+
+    code = "author_cannot_vote"
+    status = 403
+
+
+class ReasonRequired(Problem):
+    """Rejecting the approval {approval} needs a reason."""
+
+    code = "reason_required"
+    status = 422
+
+
+class ApprovalMismatch(Problem):
+    """The approval {approval} is for another intent."""
+
+    code = "approval_mismatch"
+    status = 403
+
+
+class ApprovalUnusable(Problem):
+    """The approval {approval} can't be used: {reason}."""
+
+    code = "approval_unusable"
+    status = 403
+
+
+def open(  # noqa: A001 (an approval is opened)
+    intent: Intent,
+    *,
+    resource: Resource,
+    verdict: Verdict,
+    requester: Principal,
+    author: str | None,
+    evidence: Evidence,
+    now: datetime,
+) -> Approval:
+    """A pending approval of exactly `intent`. MUST only be called by `decisions.decide`.
+
+    Where another worker opened one for the same intent at the same moment, that one is returned.
+    """
+    approval = Approval(
+        digest=intent.digest,
+        intent=intents.as_json(intent),
+        action=intent.action,
+        resource_kind=resource.kind,
+        resource=resource.slug,
+        code=verdict.code,
+        reasons=list(verdict.reasons),
+        policy_version=verdict.policy_version,
+        policy_sha256=verdict.policy_sha256,
+        evidence=kept(evidence),
+        requester_kind=requester.kind,
+        requester=requester.id,
+        agent=intent.principal if intent.principal_kind == "agent" else "",
+        agent_author=author or "",
+        run=UUID(intent.run) if intent.run else None,
+        step=intent.step,
+        created_at=now,
+        expires_at=now + WAITS,
+    )
+    try:
+        with transaction.atomic():
+            approval.save(force_insert=True)
+    except IntegrityError:
+        return Approval.objects.get(digest=approval.digest, state__in=OPEN_STATES)
+    _record(approval, _opened(approval), intent=intent)
+    return approval
+
+
+def standing(intent: Intent, now: datetime) -> Approval | None:
+    """The latest approval of exactly this intent that still has a say, or None.
+
+    In a run each has: its intent exists once. Outside of one, the same call may be made again
+    after the approval was spent, expired or cancelled, or a rejection is older than it waits.
+    """
+    same = Approval.objects.filter(digest=intent.digest).order_by("-created_at", "-id")
+    # Locked: a vote at this moment is either seen here, or comes after the caller's commit.
+    found = same.select_for_update().first()
+    if found is None or intent.run is not None or found.state in OPEN_STATES:
+        return found
+    return found if found.state == State.REJECTED and now < found.expires_at else None
+
+
+@transaction.atomic
+def approve(approval: Approval, *, by: Principal, now: datetime, reason: str = "") -> Approval:
+    """Settles a pending approval with a yes; it can then be spent once, until it expires.
+
+    Raises `NotPermitted`, `RequesterCannotVote`, `AuthorCannotVote`, `AlreadySettled`,
+    `ApprovalExpired`.
+    """
+    _check_may_vote(approval, by)
+    _settle(approval, State.APPROVED, now)
+    _vote(approval, "approve", by=by, reason=reason, now=now)
+    entry = events.ApprovalApproved(
+        approval=str(approval.pk), digest=approval.digest, reason=reason
+    )
+    ledger.record(entry, actor=by.actor, correlation=approval.run)
+    return approval
+
+
+@transaction.atomic
+def reject(approval: Approval, *, by: Principal, now: datetime, reason: str) -> Approval:
+    """Settles a pending approval with a no, for ever; the agent is told the reason.
+
+    Raises what `approve` raises, and `ReasonRequired`.
+    """
+    _check_may_vote(approval, by)
+    if not reason.strip():
+        raise ReasonRequired(approval=str(approval.pk))
+    _settle(approval, State.REJECTED, now)
+    _vote(approval, "reject", by=by, reason=reason.strip(), now=now)
+    entry = events.ApprovalRejected(
+        approval=str(approval.pk), digest=approval.digest, reason=reason.strip()
+    )
+    ledger.record(entry, actor=by.actor, correlation=approval.run)
+    return approval
+
+
+@transaction.atomic
+def expire(now: datetime) -> list[Approval]:
+    """Ends every open approval whose time is over, and returns those that it ended."""
+    overdue = Approval.objects.filter(state__in=OPEN_STATES, expires_at__lte=now)
+    return [approval for approval in overdue.order_by("expires_at") if expire_one(approval, now)]
+
+
+@transaction.atomic
+def expire_one(approval: Approval, now: datetime) -> bool:
+    """Ends an open approval whose time is over; False where it was settled meanwhile."""
+    before = approval.state
+    due = Approval.objects.filter(pk=approval.pk, state=before, expires_at__lte=now)
+    if before not in OPEN_STATES or due.update(state=State.EXPIRED, settled_at=now) != 1:
+        return False
+    approval.state, approval.settled_at = State.EXPIRED, now
+    entry = events.ApprovalExpired(
+        approval=str(approval.pk), digest=approval.digest, state_before=before
+    )
+    ledger.record(entry, actor=SYSTEM, correlation=approval.run)
+    return True
+
+
+@transaction.atomic
+def cancel_of_run(run: UUID, *, by: Principal, now: datetime) -> list[Approval]:
+    """Ends the open approvals of a run that is cancelled, and returns them.
+
+    Whether `by` may cancel the run is for the caller to say.
+    """
+    cancelled = []
+    for approval in Approval.objects.filter(run=run, state__in=OPEN_STATES).order_by("id"):
+        same = Approval.objects.filter(pk=approval.pk, state__in=OPEN_STATES)
+        if same.update(state=State.CANCELLED, settled_at=now) != 1:
+            continue
+        approval.state, approval.settled_at = State.CANCELLED, now
+        entry = events.ApprovalCancelled(approval=str(approval.pk), digest=approval.digest)
+        ledger.record(entry, actor=by.actor, correlation=run)
+        cancelled.append(approval)
+    return cancelled
+
+
+@transaction.atomic
+def spend(intent: Intent, *, verdict: Verdict, now: datetime) -> Approval:
+    """Uses the approval of `intent`, once. MUST only be called by `decisions.decide`.
+
+    `verdict` is what the policies say of the intent at this moment.
+    1. What was frozen must still be this intent: the stored digest and the stored JSON.
+    2. A policy that denies it now wins over the approval.
+    3. Compare and set approved -> spent, unless it expired; the loser of a race is refused.
+    4. Record it, in the same commit.
+    Raises `ApprovalUnusable`, `ApprovalMismatch`, `AlreadySettled`, `ApprovalExpired`.
+    """
+    approval = Approval.objects.filter(digest=intent.digest).order_by("-created_at").first()
+    if approval is None:
+        raise ApprovalUnusable(approval=intent.digest, reason="there is none for this intent")
+    if canonical.digest(approval.intent) != intent.digest:
+        raise ApprovalMismatch(approval=str(approval.pk))
+    if verdict.outcome == "denied":
+        raise ApprovalUnusable(approval=str(approval.pk), reason="the policies deny it now")
+    ready = Approval.objects.filter(pk=approval.pk, state=State.APPROVED, expires_at__gt=now)
+    if ready.update(state=State.SPENT, settled_at=now) != 1:
+        raise _why_not(approval, State.APPROVED)
+    entry = events.ApprovalSpent(approval=str(approval.pk), digest=approval.digest)
+    _record(approval, entry, intent=intent)
+    approval.state, approval.settled_at = State.SPENT, now
+    return approval
+
+
+def rejection(approval: Approval) -> str:
+    """The reason that the reviewer gave for a rejection."""
+    vote = approval.votes.filter(verdict="reject").first()
+    return vote.reason if vote else ""
+
+
+def _check_may_vote(approval: Approval, by: Principal) -> None:
+    """A person with the role, who neither asked for it nor wrote the agent."""
+    if by.kind != "member":
+        raise NotPermitted(roles=" or ".join(VOTERS))
+    by.require(*VOTERS)
+    if by.id in {approval.requester, approval.intent.get("on_behalf_of")}:
+        raise RequesterCannotVote(approval=str(approval.pk))
+    if by.id == approval.agent_author:
+        raise AuthorCannotVote(approval=str(approval.pk))
+
+
+def _settle(approval: Approval, state: State, now: datetime) -> None:
+    pending = Approval.objects.filter(pk=approval.pk, state=State.PENDING, expires_at__gt=now)
+    if pending.update(state=state, settled_at=now) != 1:
+        raise _why_not(approval, State.PENDING)
+    approval.state, approval.settled_at = state, now
+
+
+def _why_not(approval: Approval, expected: State) -> Problem:
+    """Why the compare-and-set found nothing: somebody was faster, or its time is over."""
+    approval.refresh_from_db()
+    if approval.state == expected:
+        return ApprovalExpired(
+            approval=str(approval.pk), expired_at=approval.expires_at.isoformat()
+        )
+    return AlreadySettled(approval=str(approval.pk), state=approval.state)
+
+
+def _vote(approval: Approval, verdict: str, *, by: Principal, reason: str, now: datetime) -> None:
+    Vote.objects.create(
+        approval=approval,
+        member=by.id,
+        member_name=by.name,
+        verdict=verdict,
+        reason=reason,
+        created_at=now,
+    )
+
+
+def _opened(approval: Approval) -> events.ApprovalOpened:
+    return events.ApprovalOpened(
+        approval=str(approval.pk),
+        digest=approval.digest,
+        action=approval.action,
+        resource=approval.resource,
+        expires_at=approval.expires_at.isoformat(),
+    )
+
+
+def _record(approval: Approval, entry: Event, *, intent: Intent) -> None:
+    ledger.record(entry, actor=events.actor_of(intent), correlation=approval.run)

@@ -1,0 +1,236 @@
+"""The only place that decides whether an intent may take effect, and records it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from audit import ledger, queries
+from audit.errors import Problem
+from governance import approvals, events, grants, permits, policy_sets, verdicts
+from governance.evidence import Evidence, storable
+from governance.intents import Intent
+from governance.models import Approval, State
+from governance.permits import Permit
+from governance.policies import Verdict
+from governance.resources import Resource
+from governance.verdicts import PrincipalFacts
+from tenants import isolation
+from tenants.principals import Principal
+
+
+class IntentForeign(Problem):
+    """The intent is {tenant}'s, and {current} is acting."""
+
+    code = "intent_foreign"
+    status = 500
+
+
+class RequesterMismatch(Problem):
+    """The intent names {named}, and {asking} asks."""
+
+    code = "requester_mismatch"
+    status = 500
+
+
+class DecisionMismatch(Problem):
+    """The entry {decision} did not allow this intent."""
+
+    code = "decision_mismatch"
+    status = 403
+
+
+class Allowed(msgspec.Struct, frozen=True):
+    """It may take effect, once. `decision_id` is the entry's; `approval` the one that was spent."""
+
+    permit: Permit
+    decision_id: UUID
+    approval: Approval | None = None
+
+
+class Held(msgspec.Struct, frozen=True):
+    """It waits for a vote."""
+
+    approval: Approval
+    decision_id: UUID
+
+
+class Denied(msgspec.Struct, frozen=True):
+    """It takes no effect. `code` says why in one word, `reason` in a sentence that can be shown."""
+
+    code: str
+    reason: str
+    decision_id: UUID
+
+
+Decision = Allowed | Held | Denied
+
+
+class _Case(msgspec.Struct, frozen=True):
+    """What one decision is about."""
+
+    intent: Intent
+    principal: Principal
+    resource: Resource
+    author: str | None
+    now: datetime
+
+
+def decide(
+    intent: Intent,
+    *,
+    principal: Principal,
+    resource: Resource,
+    author: str | None,
+    now: datetime,
+    evidence: Evidence = (),
+) -> Decision:
+    """Judges `intent` and records the decision, in the caller's transaction.
+
+    `principal` asks: the requester of the run, or whoever makes the call. `author` is the member
+    id of the agent's author (None where no agent acts); `evidence` a list of {kind, title, text}
+    that led to the intent, for the reviewer.
+
+    1. Grant and policies are judged now, whatever was approved before; a denial ends it.
+    2. An approval of exactly this intent comes next: rejected or over denies, pending holds,
+       approved is spent and allows, once.
+    3. Without one, the verdict stands; a held intent opens an approval.
+    Raises `NotInTransaction`, `NotCanonical`, `IntentForeign`, `RequesterMismatch`.
+    """
+    _check_belongs(intent, principal)
+    case = _Case(intent, principal, resource, author, now)
+    verdict = _judge(case)
+    if verdict.outcome == "denied":
+        return _deny(case, verdict)
+    approval = approvals.standing(intent, now)
+    if approval is not None:
+        return _by_approval(case, verdict, approval)
+    if verdict.outcome == "allowed":
+        return _allow(case, verdict, None)
+    if not storable(intent.arguments):
+        return _deny(case, _closed(verdict, "unstorable"))
+    return _hold(case, verdict, _open(case, verdict, evidence))
+
+
+def renew(
+    intent: Intent,
+    *,
+    decision: UUID,
+    principal: Principal,
+    resource: Resource,
+    author: str | None,
+    now: datetime,
+) -> Decision:
+    """A new permit in place of one that was lost with its process, after the effect had begun.
+
+    `decision` is the entry that allowed it. MUST only be asked for the same effect under the
+    same idempotency key. 1. Grant and policies are judged now; a denial ends it. 2. The ledger
+    must say that this intent was allowed. 3. Where it would be held now, only the approval that
+    was spent on it will do; else it is decided anew.
+    Raises what `decide` raises, `EntryUnknown` and `DecisionMismatch`.
+    """
+    _check_belongs(intent, principal)
+    case = _Case(intent, principal, resource, author, now)
+    verdict = _judge(case)
+    if verdict.outcome == "denied":
+        return _deny(case, verdict)
+    spent = _spent_on(intent, decision)
+    if verdict.outcome == "held" and spent is None:
+        return decide(intent, principal=principal, resource=resource, author=author, now=now)
+    renewed = msgspec.structs.replace(verdict, outcome="allowed", code="renewed")
+    return _allow(case, renewed, spent)
+
+
+def _spent_on(intent: Intent, decision: UUID) -> Approval | None:
+    """The approval with which the entry `decision` allowed `intent`, if it took one."""
+    entry = queries.access_entry(decision)
+    event = entry.event
+    allowed = entry.kind == events.IntentDecided.kind and event["outcome"] == "allowed"
+    if not allowed or event["digest"] != intent.digest:
+        raise DecisionMismatch(decision=str(decision))
+    if event["approval"] is None:
+        return None
+    return Approval.objects.get(pk=event["approval"], digest=intent.digest)
+
+
+def _check_belongs(intent: Intent, principal: Principal) -> None:
+    current = isolation.current().slug
+    if not intent.tenant == principal.tenant == current:
+        raise IntentForeign(tenant=intent.tenant, current=current)
+    if intent.principal_kind == "agent":
+        return  # somebody else asked for its run
+    if (intent.principal_kind, intent.principal) != (principal.kind, principal.id):
+        raise RequesterMismatch(named=intent.principal, asking=principal.id)
+
+
+def _judge(case: _Case) -> Verdict:
+    acts = case.intent.principal_kind == "agent"
+    granted = acts and grants.has(case.intent.principal, case.resource)
+    roles = frozenset() if acts else case.principal.roles
+    facts = PrincipalFacts(owner=case.author or "", roles=roles)
+    compiled = policy_sets.active()
+    return verdicts.judge(compiled, case.intent, facts, case.resource, granted=granted)
+
+
+def _by_approval(case: _Case, verdict: Verdict, approval: Approval) -> Decision:
+    if approvals.expire_one(approval, case.now):
+        return _deny(case, _closed(verdict, "approval_expired"), approval)
+    if approval.state == State.PENDING:
+        waiting = msgspec.structs.replace(verdict, outcome="held", code="approval_pending")
+        return _hold(case, waiting, approval)
+    if approval.state == State.REJECTED:
+        reason = approvals.rejection(approval)
+        return _deny(case, _closed(verdict, "rejected"), approval, reason=reason)
+    if approval.state != State.APPROVED:
+        return _deny(case, _closed(verdict, f"approval_{approval.state}"), approval)
+    try:
+        spent = approvals.spend(case.intent, verdict=verdict, now=case.now)
+    except (approvals.AlreadySettled, approvals.ApprovalMismatch) as problem:
+        return _deny(case, _closed(verdict, problem.code), approval)
+    allowed = msgspec.structs.replace(verdict, outcome="allowed", code="approved")
+    return _allow(case, allowed, spent)
+
+
+def _closed(verdict: Verdict, code: str) -> Verdict:
+    return msgspec.structs.replace(verdict, outcome="denied", code=code)
+
+
+def _open(case: _Case, verdict: Verdict, evidence: Evidence) -> Approval:
+    return approvals.open(
+        case.intent,
+        resource=case.resource,
+        verdict=verdict,
+        requester=case.principal,
+        author=case.author,
+        evidence=evidence,
+        now=case.now,
+    )
+
+
+def _allow(case: _Case, verdict: Verdict, approval: Approval | None) -> Allowed:
+    entry = _record(case, verdict, approval)
+    return Allowed(permits.mint(case.intent, entry), entry, approval)
+
+
+def _hold(case: _Case, verdict: Verdict, approval: Approval) -> Held:
+    return Held(approval, _record(case, verdict, approval))
+
+
+def _deny(
+    case: _Case, verdict: Verdict, approval: Approval | None = None, *, reason: str = ""
+) -> Denied:
+    entry = _record(case, verdict, approval)
+    return Denied(verdict.code, reason or verdicts.explain(verdict), entry)
+
+
+def _record(case: _Case, verdict: Verdict, approval: Approval | None) -> UUID:
+    entry = events.decided(
+        case.intent,
+        case.resource,
+        verdict,
+        approval=str(approval.pk) if approval else None,
+    )
+    run = UUID(case.intent.run) if case.intent.run else None
+    return ledger.record(entry, actor=events.actor_of(case.intent), correlation=run)

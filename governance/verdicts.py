@@ -1,0 +1,118 @@
+"""The only place that puts an intent before the policies; decisions and the data plane use it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from governance.intents import Intent
+from governance.policies import CompiledPolicies, Entity, Request, Verdict, evaluate
+from governance.resources import Resource, fits
+from governance.schemas import fit
+
+_TYPES = {"agent": "Agent", "member": "Member", "client_app": "ClientApp"}
+
+
+class PrincipalFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known about the intent's principal beyond its name.
+
+    `owner` is the member id of an agent's author; `roles` are a member's roles.
+    """
+
+    owner: str = ""
+    roles: frozenset[str] = frozenset()
+
+
+def judge(
+    compiled: CompiledPolicies | None,
+    intent: Intent,
+    facts: PrincipalFacts,
+    resource: Resource,
+    *,
+    granted: bool,
+) -> Verdict:
+    """The verdict on `intent`; pure, and never raises: what can't be judged is denied.
+
+    1. A resource that is not the one which the intent names is denied.
+    2. An agent without a grant is denied, whatever a policy says.
+    3. A tenant without policies denies everything.
+    4. The rest is asked of Cedar, see `policies.evaluate`.
+    """
+    if not fits(resource, intent):
+        return _denied("resource_mismatch")
+    if intent.principal_kind == "agent" and not granted:
+        return _denied("not_granted")
+    if compiled is None:
+        return _denied("no_policy")
+    principal = _principal(intent, facts)
+    if principal is None:
+        return _denied("principal_unclear")
+    return evaluate(compiled, _request(compiled, intent, principal, resource))
+
+
+def _denied(code: str) -> Verdict:
+    return Verdict(outcome="denied", code=code)
+
+
+def _principal(intent: Intent, facts: PrincipalFacts) -> Entity | None:
+    """The principal as policies see it; None for an agent without an owner or a version."""
+    attributes: dict[str, object] = {}
+    if intent.principal_kind == "agent":
+        version = intent.agent_version or ""
+        if not facts.owner or not version.isdecimal():
+            return None
+        attributes = {"owner": facts.owner, "version": int(version)}
+    if intent.principal_kind == "member":
+        attributes = {"roles": sorted(facts.roles)}
+    return Entity(type=_TYPES[intent.principal_kind], id=intent.principal, attributes=attributes)
+
+
+def _request(
+    compiled: CompiledPolicies, intent: Intent, principal: Entity, resource: Resource
+) -> Request:
+    context: dict[str, object] = {"arguments": {}}
+    if intent.action == "use_tool":
+        typed = compiled.arguments.get(resource.slug)
+        context["arguments"] = {resource.slug: fit(intent.arguments, typed)}
+    if intent.on_behalf_of is not None:
+        context["on_behalf_of"] = intent.on_behalf_of
+    attributes = _attributes(resource)
+    entity = Entity(type=resource.kind, id=resource.slug, attributes=attributes)
+    return Request(principal=principal, resource=entity, context=context)
+
+
+def _attributes(resource: Resource) -> dict[str, object]:
+    if resource.kind == "Tool":
+        return {"tags": [], **resource.attributes}
+    return dict(resource.attributes)
+
+
+def explain(verdict: Verdict) -> str:
+    """Why, in one sentence that may be shown to the agent and to people."""
+    sentence = _SENTENCES.get(verdict.code, "It was denied.")
+    if verdict.reasons:
+        return f"{sentence} ({', '.join(verdict.reasons)})"
+    return sentence
+
+
+_SENTENCES = {
+    "permitted": "The policies permit it.",
+    "renewed": "It was allowed before, and its process ended.",
+    "unstorable": "Its arguments hold a NUL character, so no approval can keep them.",
+    "approved": "A reviewer approved it.",
+    "unattended_forbidden": "A policy asks for a reviewer.",
+    "unattended_not_permitted": "No policy permits it without a reviewer.",
+    "forbidden": "A policy forbids it.",
+    "not_permitted": "No policy permits it.",
+    "policy_error": "The policies could not be evaluated, so it is denied.",
+    "no_policy": "The tenant has no policies, so everything is denied.",
+    "not_granted": "The agent was not granted this.",
+    "resource_mismatch": "It names another resource than the one that was found.",
+    "principal_unclear": "The agent's author or version is not known.",
+    "rejected": "A reviewer rejected it.",
+    "approval_pending": "It waits for a reviewer.",
+    "approval_expired": "Nobody settled it, or used the approval, in time.",
+    "approval_cancelled": "It was cancelled.",
+    "approval_spent": "Its approval was used already.",
+    "approval_mismatch": "The approval is for another intent.",
+    "already_settled": "Its approval was used already.",
+}

@@ -1,0 +1,77 @@
+"""The only place where a request of the REST API gets its principal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from audit.errors import Problem
+from tenants import directory, members
+from tenants.keys import issuing
+from tenants.keys.issuing import KeyRefused
+from tenants.keys.secrets import parse
+from tenants.models import Tenant
+from tenants.principals import Principal
+
+
+class SignInNeeded(Problem):
+    """Send a key: `Authorization: Bearer cs_...`."""
+
+    code = "sign_in_needed"
+    status = 401
+
+
+class BearerKey(BaseAuthentication):
+    """A service key or a member's token. It says which tenant is meant; a host must agree."""
+
+    def authenticate(self, request: Request) -> tuple[Principal, None] | None:
+        """The key's principal; the connection then acts for the key's tenant.
+
+        Raises KeyRefused: unknown, revoked, foreign to this host and malformed look alike.
+        """
+        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        presented = parse(text.strip())
+        if presented is None:
+            raise KeyRefused
+        of_host = connection.tenant
+        if isinstance(of_host, Tenant) and of_host.slug != presented.tenant:
+            raise KeyRefused
+        try:
+            connection.set_tenant(directory.of_slug(presented.tenant))
+        except directory.TenantUnknown:
+            raise KeyRefused from None
+        return issuing.authenticate(presented, now=timezone.now()), None
+
+    def authenticate_header(self, request: Request) -> str:
+        """What a 401 asks for."""
+        return 'Bearer realm="countersign"'
+
+
+class MemberSession(SessionAuthentication):
+    """A member who signed in to the console of this host, with CSRF protection."""
+
+    def authenticate(self, request: Request) -> tuple[Any, None] | None:
+        """The session's member, or None."""
+        found = super().authenticate(request)
+        if found is None or not isinstance(connection.tenant, Tenant):
+            return None
+        member = members.principal_of(found[0].pk)
+        return (member, None) if member else None
+
+
+class HasPrincipal(BasePermission):
+    """Every endpoint needs a principal, unless it says otherwise."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Raise SignInNeeded where nobody asks."""
+        if not isinstance(request.user, Principal):
+            raise SignInNeeded
+        return True

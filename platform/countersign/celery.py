@@ -1,0 +1,21 @@
+"""The only place where the work queue's application is made. The queue only nudges: rows are the truth."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "countersign.settings")
+
+app = Celery("countersign")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["runtime"])
+
+
+@app.on_after_configure.connect
+def make_queue_folders(sender: Celery, **_: object) -> None:
+    """The embedded queue's folders exist before the first message is sent."""
+    for folder in sender.conf.broker_transport_options.values():
+        Path(folder).mkdir(parents=True, exist_ok=True)

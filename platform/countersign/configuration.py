@@ -1,0 +1,111 @@
+"""The only place that reads environment variables: once, typed, failing with the variable's name."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parents[2]
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+
+class Configuration(BaseSettings):
+    """Every variable that an operator can set. Sizes are in bytes, times in seconds."""
+
+    model_config = SettingsConfigDict(case_sensitive=True, extra="ignore", frozen=True)
+
+    DATABASE_URL: str = ""
+    DATABASE_POOL_SIZE: Annotated[int, Field(ge=0, le=1_000)] = 0
+    CELERY_BROKER_URL: str = ""
+    SECRET_KEY: SecretStr = SecretStr("")
+    DEBUG: bool = False
+    ALLOWED_HOSTS: Annotated[tuple[str, ...], NoDecode] = (".localhost", "localhost", "127.0.0.1")
+    SECURE_COOKIES: bool = True
+    COUNTERSIGN_BASE_DOMAIN: str = "localhost"
+    COUNTERSIGN_STATE_DIRECTORY: Path = ROOT / "var"
+    COUNTERSIGN_LEDGER_KEY_FILE: Path | None = None
+    COUNTERSIGN_ALLOW_PRIVATE_ADDRESSES: bool = False
+    COUNTERSIGN_MAX_BODY_BYTES: Annotated[int, Field(ge=1_024)] = 26 * 1024 * 1024
+    COUNTERSIGN_MAX_DOCUMENT_BYTES: Annotated[int, Field(ge=1_024)] = 25 * 1024 * 1024
+    COUNTERSIGN_SWEEP_SECONDS: Annotated[int, Field(ge=1, le=3_600)] = 5
+    COUNTERSIGN_LEASE_SECONDS: Annotated[int, Field(ge=2, le=3_600)] = 30
+    PORT: Port = 8000
+    OPENAI_API_KEY: SecretStr = SecretStr("")
+    OPENAI_BASE_URL: str = "https://api.openai.com/v1"
+
+    @field_validator("ALLOWED_HOSTS", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(filter(None, map(str.strip, value.split(","))))
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("DATABASE_URL")
+    @classmethod
+    def _is_postgresql(cls, value: str) -> str:
+        if value and urlsplit(value).scheme not in {"postgresql", "postgres"}:
+            raise ValueError("must begin with postgresql://")
+        try:
+            conninfo_to_dict(value)
+        except ProgrammingError as problem:
+            raise ValueError("is not a PostgreSQL connection URL") from problem
+        return value
+
+    @model_validator(mode="after")
+    def _has_a_secret_key(self) -> Self:
+        if self.DATABASE_URL and not self.SECRET_KEY.get_secret_value():
+            raise ValueError("SECRET_KEY must be set when DATABASE_URL is")
+        return self
+
+    @property
+    def broker_directory(self) -> Path:
+        """Where the embedded queue (kombu's filesystem transport) keeps its messages."""
+        return self.COUNTERSIGN_STATE_DIRECTORY / "queue"
+
+    @property
+    def ledger_key_file(self) -> Path:
+        """The file that holds the key which signs checkpoints."""
+        return self.COUNTERSIGN_LEDGER_KEY_FILE or self.COUNTERSIGN_STATE_DIRECTORY / "ledger.key"
+
+    def secret_key(self) -> str:
+        """SECRET_KEY, or with the embedded server one that is generated once into a 0600 file."""
+        return self.SECRET_KEY.get_secret_value() or generated_secret(
+            self.COUNTERSIGN_STATE_DIRECTORY / "secret_key"
+        )
+
+
+def generated_secret(path: Path) -> str:
+    """The secret in `path` (mode 0600), made of 50 random bytes when the file does not exist."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x") as file:
+            path.chmod(0o600)
+            file.write(secrets.token_urlsafe(50))
+    except FileExistsError:
+        pass
+    return path.read_text()
+
+
+def read() -> Configuration:
+    """The configuration of this process.
+
+    Raises ImproperlyConfigured with the name of each variable that is wrong.
+    """
+    try:
+        return Configuration()
+    except ValidationError as problem:
+        lines = [
+            f"{'.'.join(map(str, e['loc'])) or 'environment'}: {e['msg']}" for e in problem.errors()
+        ]
+        raise ImproperlyConfigured("\n".join(["The environment is not usable:", *lines])) from None

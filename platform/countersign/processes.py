@@ -1,0 +1,192 @@
+"""The only place that starts, watches, kills and stops the processes of an installation on one machine."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+LEAST_FREE_BYTES = 300 * 2**20
+PORTS_TO_TRY = 50
+STOP_SECONDS = 10
+
+
+class CannotRun(RuntimeError):
+    """Something on this machine is in the way; the message says what, and what to do."""
+
+
+class Lock:
+    """One installation a state directory. The kernel lets go of it when its process dies."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Lock:
+        self._state.mkdir(parents=True, exist_ok=True)
+        self._file = (self._state / "lock").open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.seek(0)
+            pid = self._file.read().strip() or "unknown"
+            raise CannotRun(
+                f"Countersign already runs on {self._state} (process {pid}). Stop it first, or set"
+                " COUNTERSIGN_STATE_DIRECTORY to another folder."
+            ) from None
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def check_disk(state: Path) -> None:
+    """Raise CannotRun where there is too little room to start."""
+    free = psutil.disk_usage(str(state)).free
+    if free < LEAST_FREE_BYTES:
+        raise CannotRun(
+            f"The disk under {state} has {free // 2**20} MB free; Countersign needs at least"
+            f" {LEAST_FREE_BYTES // 2**20} MB. Make room and start again."
+        )
+
+
+def free_port(wanted: int) -> int:
+    """`wanted`, or the next port on this machine that nobody listens on. Raises CannotRun."""
+    for port in range(wanted, wanted + PORTS_TO_TRY):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise CannotRun(
+        f"No free port between {wanted} and {wanted + PORTS_TO_TRY}. Set PORT to another one."
+    )
+
+
+class Processes:
+    """The children of this process, each in a session of its own, each with a log file.
+
+    Ctrl-C therefore reaches this process alone, which stops them in the reverse order.
+    """
+
+    def __init__(self, state: Path, environment: Mapping[str, str]) -> None:
+        self._state = state
+        self._environment = dict(environment)
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, Sequence[str]] = {}
+
+    def log_of(self, name: str) -> Path:
+        """Where the output of a child goes."""
+        return self._state / "log" / f"{name}.log"
+
+    def start(self, name: str, command: Sequence[str]) -> int:
+        """Start a child and return its process id. What a killed run left behind is ended first."""
+        self._end_left_over(name)
+        log = self.log_of(name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            child = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._running[name], self._commands[name] = child, command
+        self._pid_file(name).write_text(f"{child.pid} {psutil.Process(child.pid).create_time()}")
+        return child.pid
+
+    def start_again(self, name: str) -> int:
+        """Start a child that ended with the same command."""
+        return self.start(name, self._commands[name])
+
+    def kill(self, name: str) -> None:
+        """SIGKILL a child and all that it started."""
+        child = self._running.pop(name)
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        self._pid_file(name).unlink(missing_ok=True)
+
+    def ended(self) -> dict[str, int]:
+        """The children that ended by themselves, with their exit codes; they are forgotten."""
+        codes = {name: child.poll() for name, child in self._running.items()}
+        gone = {name: code for name, code in codes.items() if code is not None}
+        for name in gone:
+            del self._running[name]
+        return gone
+
+    def last_lines(self, name: str, count: int = 15) -> str:
+        """The end of a child's log."""
+        log = self.log_of(name)
+        return (
+            "\n".join(log.read_text(errors="replace").splitlines()[-count:]) if log.exists() else ""
+        )
+
+    def stop(self) -> None:
+        """End all children, the last one first; who does not end in 10 seconds is killed."""
+        for name in reversed(list(self._running)):
+            child = self._running.pop(name)
+            child.terminate()
+            try:
+                child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                pass
+            _kill_group(child.pid)
+            child.wait()
+            self._pid_file(name).unlink(missing_ok=True)
+
+    def _pid_file(self, name: str) -> Path:
+        folder = self._state / "run"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{name}.pid"
+
+    def _end_left_over(self, name: str) -> None:
+        """End the process that a killed run left; a pid that means another process is ignored."""
+        file = self._pid_file(name)
+        if not file.exists():
+            return
+        pid, _, created = file.read_text().partition(" ")
+        try:
+            process = psutil.Process(int(pid))
+            if created and abs(process.create_time() - float(created)) < 1:
+                print(
+                    f"An earlier run was killed and left its {name} behind (process {pid}): ending it.",
+                    file=sys.stderr,
+                )
+                _kill_group(process.pid)
+        except (psutil.NoSuchProcess, ValueError):
+            pass
+        file.unlink(missing_ok=True)
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    deadline = time.monotonic() + 5
+    while psutil.pid_exists(pid) and time.monotonic() < deadline:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return
+        except psutil.NoSuchProcess:
+            return
+        time.sleep(0.02)

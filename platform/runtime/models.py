@@ -1,0 +1,174 @@
+"""The only place for the rows of agents, their versions, tools, runs and steps."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.core.validators import RegexValidator
+from django.db import models
+
+from audit.ids import new_id
+
+SLUG = RegexValidator(
+    r"^[a-z][a-z0-9-]{0,62}\Z", "Lower-case letters, digits and hyphens, a letter first."
+)
+TOOL_SLUG = RegexValidator(
+    r"^[a-z][a-z0-9_]{0,62}\Z", "Lower-case letters, digits and underscores, a letter first."
+)
+
+
+class Effect(models.TextChoices):
+    """What using a tool does to the world."""
+
+    READ = "read", "Reads"
+    WRITE = "write", "Writes"
+    IRREVERSIBLE = "irreversible", "Writes, and can't be undone"
+
+
+class Tool(models.Model):
+    """An HTTP call that agents may be granted. `headers` are sealed JSON."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    slug = models.CharField(max_length=63, unique=True, validators=[TOOL_SLUG])
+    description = models.TextField()
+    method = models.CharField(
+        max_length=6, choices=[(m, m) for m in ("GET", "POST", "PUT", "PATCH", "DELETE")]
+    )
+    url = models.TextField()
+    parameters = models.JSONField()
+    effect = models.CharField(max_length=12, choices=Effect.choices)
+    repeatable = models.BooleanField(default=False)
+    timeout_seconds = models.PositiveIntegerField(default=10)
+    headers = models.BinaryField(null=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        permissions: ClassVar = [("invoke", "May be invoked by an agent")]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Agent(models.Model):
+    """Something that acts on a model's proposals. What it may do is in its grants and the policies."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    slug = models.CharField(max_length=63, unique=True, validators=[SLUG])
+    name = models.CharField(max_length=200)
+    author = models.UUIDField()
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class AgentVersion(models.Model):
+    """What an agent was at one time. PostgreSQL refuses to change it."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    instructions = models.TextField()
+    route = models.CharField(max_length=63)
+    tools = models.JSONField(default=list)
+    collections = models.JSONField(default=list)
+    limits = models.JSONField(default=dict)
+    answer_schema = models.JSONField(null=True)
+    author = models.UUIDField()
+    sha256 = models.CharField(max_length=64)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["agent", "number"], name="one_number_a_version")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.agent_id} v{self.number}"
+
+
+class RunState(models.TextChoices):
+    """Where a run is. Only `active` runs are worked on."""
+
+    ACTIVE = "active", "Active"
+    HELD = "held", "Waiting for approval"
+    COMPLETED = "completed", "Completed"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class Run(models.Model):
+    """One durable piece of agent work. A worker that takes a step holds the lease."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    version = models.ForeignKey(AgentVersion, on_delete=models.PROTECT, related_name="runs")
+    task = models.TextField()
+    state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.ACTIVE)
+    requester_kind = models.CharField(max_length=10)
+    requester = models.CharField(max_length=64)
+    on_behalf_of = models.CharField(max_length=200, null=True)
+    answer = models.JSONField(null=True)
+    failure = models.JSONField(null=True)
+    tokens = models.BigIntegerField(default=0)
+    cost_micros = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    lease_holder = models.CharField(max_length=64, null=True)
+    lease_until = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["state", "lease_until"], name="run_to_work_on"),
+            models.Index(fields=["-created_at"], name="run_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"run {self.id}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen in this run."""
+        return self.state in {RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED}
+
+
+class StepState(models.TextChoices):
+    """How far a step came. `begun` without an end is a crash, or work under way."""
+
+    HELD = "held", "Waiting for approval"
+    BEGUN = "begun", "Under way"
+    ENDED = "ended", "Done"
+    REFUSED = "refused", "Not understood"
+    DENIED = "denied", "Denied"
+    FAILED = "failed", "Failed"
+    UNKNOWN = "unknown", "Unknown whether it happened"
+
+
+class Step(models.Model):
+    """One intent of a run and what came of it. `turn` is what the transcript says of it."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    number = models.PositiveIntegerField()
+    action = models.CharField(max_length=20)
+    resource = models.CharField(max_length=63)
+    intent: Any = models.JSONField()
+    digest = models.CharField(max_length=64)
+    state = models.CharField(max_length=10, choices=StepState.choices)
+    reasons = models.JSONField(default=list)
+    decision = models.UUIDField(null=True)
+    approval = models.UUIDField(null=True)
+    turn: Any = models.JSONField(null=True)
+    error_code = models.CharField(max_length=63, null=True)
+    usage: Any = models.JSONField(default=dict)
+    attempts = models.PositiveIntegerField(default=0)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "number"], name="one_number_a_step")
+        ]
+        ordering: ClassVar = ["number"]
+
+    def __str__(self) -> str:
+        return f"step {self.number} of {self.run_id}"

@@ -1,0 +1,26 @@
+"""The only place that tells a worker that there is something to do. Losing a nudge loses nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+from uuid import UUID
+
+from celery import current_app
+from django.db import transaction
+
+from tenants import isolation
+
+
+def after_commit(run_id: UUID) -> None:
+    """Queue the run's next step once the caller's transaction is durable."""
+    _send_after_commit("runtime.carry_on", run_id)
+
+
+def ingest_after_commit(document_id: UUID) -> None:
+    """Queue a document's ingestion once the caller's transaction is durable."""
+    _send_after_commit("runtime.ingest", document_id)
+
+
+def _send_after_commit(task: str, row: UUID) -> None:
+    arguments = [isolation.current().slug, str(row)]
+    transaction.on_commit(partial(current_app.send_task, task, args=arguments, ignore_result=True))

@@ -1,0 +1,30 @@
+"""The only place that makes a tenant ready to work: schema, ledger, policies and its first admin."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from audit.events import SYSTEM
+from governance import policy_sets
+from governance.models import PolicySet
+from tenants import directory, isolation, members
+from tenants.models import Membership, Role, Tenant
+
+
+def create_tenant(slug: str, *, name: str, now: datetime) -> Tenant:
+    """A tenant with the default policies. Raises TenantInvalid."""
+    tenant = directory.create(slug, name=name, now=now)
+    with isolation.acting_for(tenant):
+        if not PolicySet.objects.exists():
+            policy_sets.begin(now)
+    return tenant
+
+
+def add_first_admin(
+    tenant: Tenant, email: str, *, name: str, password: str, now: datetime
+) -> Membership:
+    """The member who adds everybody else. Raises MemberInvalid."""
+    with isolation.acting_for(tenant):
+        return members.add(
+            email, name=name, password=password, roles=[Role.ADMIN], actor=SYSTEM, now=now
+        )

@@ -1,0 +1,33 @@
+"""The only place that says what can come of a performed intent."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from runtime.models import StepState
+from runtime.transcripts import ResultTurn, Turn
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an effect: how it ended, what the transcript says, and what it cost."""
+
+    state: StepState
+    turn: Turn | None
+    code: str | None = None
+    tokens: int = 0
+    cost_micros: int = 0
+    facts: dict[str, Any] = {}
+
+    def digest(self) -> str:
+        """Hex SHA-256 of what the transcript says of it: it commits to words the ledger doesn't hold."""
+        return hashlib.sha256(msgspec.json.encode(self.turn, order="sorted")).hexdigest()
+
+
+def refusal(call: str, code: str, message: str) -> ResultTurn:
+    """How the model is told that its proposal was not carried out."""
+    return ResultTurn(
+        call=call, origin="countersign", value={"error": {"code": code, "message": message}}
+    )

@@ -1,0 +1,29 @@
+"""The only place that finds work that nobody is doing."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db.models import Q
+
+from retrieval.models import Document
+from runtime.models import Run, RunState
+
+PATIENCE = timedelta(seconds=5)
+MOST = 500
+
+
+def forgotten_runs(now: datetime) -> list[UUID]:
+    """Active runs without a living lease that have been around for 5 seconds, oldest first."""
+    unleased = Q(lease_until__lt=now) | Q(lease_until=None, created_at__lt=now - PATIENCE)
+    found = Run.objects.filter(unleased, state=RunState.ACTIVE).order_by("created_at")
+    return list(found.values_list("pk", flat=True)[:MOST])
+
+
+def forgotten_documents(now: datetime) -> list[UUID]:
+    """Documents that were uploaded a minute ago and are still queued, oldest first."""
+    found = Document.objects.filter(state="queued", created_at__lt=now - 12 * PATIENCE).order_by(
+        "created_at"
+    )
+    return list(found.values_list("pk", flat=True)[:MOST])

@@ -1,0 +1,154 @@
+"""The only place that adds, changes and finds the members of the current tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import transaction
+from django.db.models import QuerySet
+
+from audit import ledger
+from audit.errors import Problem
+from audit.events import Actor
+from tenants import isolation
+from tenants.events import MemberAdded, MemberChanged, MemberRemoved
+from tenants.models import Membership, Role, User
+from tenants.principals import Principal
+
+
+class MemberUnknown(Problem):
+    """There is no member {member} here."""
+
+    code = "member_unknown"
+    status = 404
+
+
+class MemberInvalid(Problem):
+    """The member can't be added: {reason}"""
+
+    code = "member_invalid"
+    status = 422
+
+
+class LastAdmin(Problem):
+    """A tenant must keep an admin: {member} is the last one."""
+
+    code = "last_admin"
+    status = 409
+
+
+def add(
+    email: str, *, name: str, password: str, roles: Iterable[str], actor: Actor, now: datetime
+) -> Membership:
+    """Make a user (if the address is new) and their membership of the current tenant.
+
+    An existing user keeps their name and password. Raises MemberInvalid.
+    """
+    tenant, wanted = isolation.current(), _checked_roles(roles)
+    with transaction.atomic():
+        with isolation.outside_tenants():
+            user = User.objects.filter(email__iexact=email).first() or _new_user(
+                email, name, password
+            )
+            membership, created = Membership.objects.get_or_create(
+                user=user, tenant=tenant, defaults={"roles": wanted, "created_at": now}
+            )
+        if not created:
+            raise MemberInvalid(reason=f"{email} is a member already")
+        ledger.record(MemberAdded(member=str(user.pk), roles=wanted), actor=actor)
+    return membership
+
+
+def _checked_roles(roles: Iterable[str]) -> list[str]:
+    wanted = sorted(set(roles))
+    unknown = sorted(set(wanted) - set(Role.values))
+    if unknown or not wanted:
+        raise MemberInvalid(reason=f"roles must be some of {', '.join(Role.values)}")
+    return wanted
+
+
+def _new_user(email: str, name: str, password: str) -> User:
+    user = User(email=email.lower(), name=name)
+    try:
+        validate_email(email)
+        validate_password(password, user)
+    except ValidationError as problem:
+        raise MemberInvalid(reason=" ".join(problem.messages)) from problem
+    user.set_password(password)
+    user.save(force_insert=True)
+    return user
+
+
+def everyone() -> QuerySet[Membership]:
+    """The current tenant's memberships with their users, by name."""
+    return (
+        Membership.objects.filter(tenant=isolation.current())
+        .select_related("user")
+        .order_by("user__name")
+    )
+
+
+def principal_of(user_id: object) -> Principal | None:
+    """The member with this user id as a principal of the current tenant, or None."""
+    membership = everyone().filter(user_id=user_id, user__is_active=True).first()
+    if membership is None:
+        return None
+    return Principal(
+        kind="member",
+        id=str(membership.user_id),
+        name=membership.user.name,
+        tenant=isolation.current().slug,
+        roles=frozenset(membership.roles),
+    )
+
+
+def set_roles(user_id: UUID, roles: Iterable[str], *, by: Principal) -> None:
+    """Change a member's roles. Raises MemberUnknown, MemberInvalid, LastAdmin, NotPermitted."""
+    by.require("admin")
+    wanted = _checked_roles(roles)
+    with transaction.atomic():
+        membership = _locked(user_id)
+        if Role.ADMIN not in wanted:
+            _refuse_if_last_admin(membership)
+        before = list(membership.roles)
+        with isolation.outside_tenants():
+            Membership.objects.filter(pk=membership.pk).update(roles=wanted)
+        ledger.record(
+            MemberChanged(member=str(user_id), roles_before=before, roles=wanted), actor=by.actor
+        )
+
+
+def remove(user_id: UUID, *, by: Principal) -> None:
+    """End a membership; the person's tokens stop working with it.
+
+    Raises MemberUnknown, LastAdmin, NotPermitted.
+    """
+    by.require("admin")
+    with transaction.atomic():
+        membership = _locked(user_id)
+        _refuse_if_last_admin(membership)
+        with isolation.outside_tenants():
+            Membership.objects.filter(pk=membership.pk).delete()
+        ledger.record(MemberRemoved(member=str(user_id)), actor=by.actor)
+
+
+def _locked(user_id: UUID) -> Membership:
+    """The membership, with all of the tenant's locked so that two admins can't remove each other."""
+    tenant = isolation.current()
+    with isolation.outside_tenants():
+        rows = list(Membership.objects.select_for_update().filter(tenant=tenant).order_by("pk"))
+    for row in rows:
+        if row.user_id == user_id:
+            return row
+    raise MemberUnknown(member=str(user_id))
+
+
+def _refuse_if_last_admin(membership: Membership) -> None:
+    others = everyone().exclude(pk=membership.pk).filter(roles__contains=[Role.ADMIN])
+    if Role.ADMIN in membership.roles and not others.exists():
+        raise LastAdmin(member=str(membership.user_id))

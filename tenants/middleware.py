@@ -1,0 +1,37 @@
+"""The only place that finds the tenant of a request's host name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
+
+from tenants import directory, isolation
+
+BASE_HOSTS = {settings.BASE_DOMAIN, "localhost", "127.0.0.1"}
+WITHOUT_TENANT = ("/api/", "/health")
+
+
+class TenantOfHost:
+    """Enters the tenant whose domain the request names; unknown hosts get a plain 404.
+
+    The API may also be called on the base domain: then the key says which tenant is meant.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        host = request.get_host().partition(":")[0].lower()
+        connection.set_schema_to_public()
+        tenant = directory.of_host(host)
+        if tenant is not None:
+            with isolation.acting_for(tenant):
+                return self.get_response(request)
+        if host in BASE_HOSTS and request.path.startswith(WITHOUT_TENANT):
+            return self.get_response(request)
+        return HttpResponseNotFound(
+            "There is no tenant at this address.", content_type="text/plain"
+        )

@@ -1,0 +1,112 @@
+"""The only place for the people of the tests: two tenants, their members and their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from django.db import connection
+from pytest_django import DjangoDbBlocker
+
+from audit.events import SYSTEM
+from governance import policy_sets
+from tenants import directory, isolation, members
+from tenants.models import Tenant
+from tenants.principals import Principal
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+PASSWORD = "a long enough passphrase"
+
+
+class Cast(msgspec.Struct, frozen=True):
+    """One tenant's people."""
+
+    tenant: Tenant
+    people: dict[str, Principal]
+
+    def __getattr__(self, name: str) -> Principal:
+        try:
+            return self.people[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+ROBO = Principal(kind="client_app", id="0" * 16, name="Robo", tenant="acme")
+PEOPLE = {
+    "acme": {"alice": ["admin"], "bob": ["reviewer"], "carol": ["auditor"], "dave": ["builder"]},
+    "globex": {"mallory": ["admin"], "grace": ["reviewer"], "heidi": ["auditor"]},
+}
+
+
+def _furnish(slug: str) -> Cast:
+    tenant = directory.create(slug, name=slug.capitalize(), now=NOON)
+    people = {"robo": ROBO} if slug == "acme" else {}
+    with isolation.acting_for(tenant):
+        policy_sets.begin(NOON)
+        for name, roles in PEOPLE[slug].items():
+            membership = members.add(
+                f"{name}@{slug}.test",
+                name=name.capitalize(),
+                password=PASSWORD,
+                roles=roles,
+                actor=SYSTEM,
+                now=NOON,
+            )
+            member = members.principal_of(membership.user_id)
+            assert member is not None
+            people[name] = member
+    return Cast(tenant, people)
+
+
+@pytest.fixture(scope="session")
+def casts(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> dict[str, Cast]:
+    """Both tenants, made once a session and committed."""
+    with django_db_blocker.unblock():
+        return {slug: _furnish(slug) for slug in PEOPLE}
+
+
+@pytest.fixture
+def now() -> datetime:
+    """The moment at which a test happens."""
+    return NOON
+
+
+@pytest.fixture
+def globex(casts: dict[str, Cast], db: None) -> Cast:
+    """Mallory's tenant. The connection does not act for it: enter it with isolation.acting_for."""
+    return casts["globex"]
+
+
+@pytest.fixture
+def acme(casts: dict[str, Cast], db: None) -> Iterator[Cast]:
+    """Alice's tenant; the test runs inside it and is rolled back."""
+    with isolation.acting_for(casts["acme"].tenant):
+        yield casts["acme"]
+
+
+@pytest.fixture
+def committed_acme(casts: dict[str, Cast], django_db_blocker: DjangoDbBlocker) -> Iterator[Cast]:
+    """Alice's tenant, with real commits (other connections see them); emptied afterwards."""
+    with django_db_blocker.unblock():
+        try:
+            with isolation.acting_for(casts["acme"].tenant):
+                yield casts["acme"]
+        finally:
+            _empty(casts["acme"].tenant)
+
+
+KEPT = {"django_migrations", "auth_permission"}
+
+
+def _empty(tenant: Tenant) -> None:
+    """Truncate the tenant's own tables. The ledger is append-only and stays."""
+    with isolation.outside_tenants(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = %s", [tenant.schema_name]
+        )
+        names = [name for (name,) in cursor.fetchall() if name not in KEPT]
+        cursor.execute(
+            "TRUNCATE " + ", ".join(f'"{tenant.schema_name}"."{name}"' for name in names)
+        )

@@ -1,0 +1,22 @@
+"""The only place that furnishes the refund desk for a test."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+from cast import Cast
+
+from tests.governance.desk import Desk, furnish
+
+
+@pytest.fixture
+def desk(acme: Cast, now: datetime) -> Desk:
+    """acme's refund desk; rolled back after the test."""
+    return furnish(acme, now)
+
+
+@pytest.fixture
+def committed_desk(committed_acme: Cast, now: datetime) -> Desk:
+    """acme's refund desk, committed: other connections see it."""
+    return furnish(committed_acme, now)
