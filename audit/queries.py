@@ -54,10 +54,8 @@ class Inclusion(msgspec.Struct, frozen=True):
 def own_log() -> Log:
     """The log of the role that this connection runs as. Raises ledger.NoLedger."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT current_user::text")
-        (role,) = cursor.fetchone()
-        cursor.execute("SELECT has_schema_privilege('audit', 'USAGE')")
-        (may_look,) = cursor.fetchone()
+        cursor.execute("SELECT current_user::text, has_schema_privilege('audit', 'USAGE')")
+        role, may_look = cursor.fetchone()
     log = Log.objects.filter(role_name=role).first() if may_look else None
     if log is None:
         raise NoLedger(role=role)

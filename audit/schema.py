@@ -38,7 +38,7 @@ TABLES = (
         payload bytea NOT NULL
             CHECK (octet_length(payload) <= 62464)
             CHECK (position('\x0a'::bytea IN payload) = 0)
-            CHECK (convert_from(payload, 'UTF8') IS JSON OBJECT WITH UNIQUE KEYS),
+            CHECK (convert_from(payload, 'UTF8') IS JSON OBJECT),
         recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         PRIMARY KEY (log_id, id),
         CHECK (concat_ws('', actor_id, actor_version, on_behalf_of) !~ '[[:cntrl:]]')

@@ -13,18 +13,21 @@ Non-goal: it does not judge what it seals. MUST NOT run with UPDATE on any table
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from psycopg import Connection, Cursor
+from psycopg import Connection, Cursor, Error, OperationalError
 
 from audit import checkpoints, entries, roles
 from audit.checkpoints import Checkpoint, VerifierKey
 from audit.proofs import Frontier, leaf_hash
 
 BATCH = 2_000
+
+logger = logging.getLogger(__name__)
 
 # Logs with something to seal, or with a tree head that was not published.
 OUTSTANDING = """
@@ -40,11 +43,14 @@ HEAD = "SELECT size, frontier FROM audit.tree_head WHERE log_id = %s ORDER BY si
 
 # UUIDv7 ids follow the writers' clocks, so a batch is in about the order of recording, and taking
 # it twice gives the same order. By keys, not joins: the plan stays the same without statistics.
+# A marker of no entry, or of a sealed one, is dropped: a tenant's role could insert such a thing.
 BATCH_OF = "SELECT entry_id FROM audit.pending WHERE log_id = %s ORDER BY entry_id LIMIT %s"
 TAKE = "DELETE FROM audit.pending WHERE log_id = %s AND entry_id = ANY(%s)"
 READ = f"""
 SELECT {entries.ROW} FROM audit.entry JOIN audit.log ON log.id = entry.log_id
-WHERE entry.log_id = %s AND entry.id = ANY(%s) ORDER BY entry.id
+WHERE entry.log_id = %s AND entry.id = ANY(%s)
+  AND NOT EXISTS (SELECT FROM audit.leaf WHERE leaf.entry_id = entry.id)
+ORDER BY entry.id
 """  # noqa: S608  (a constant of column names)
 
 ADD_LEAVES = """
@@ -76,13 +82,19 @@ class Cycle(NamedTuple):
 def run_once(connection: Connection, key: Ed25519PrivateKey, *, batch: int = BATCH) -> Cycle:
     """Seal one batch of each log that waits, and publish each new tree head.
 
-    `connection` is of the login role. Raises psycopg.Error; calling again is always safe.
+    `connection` is of the login role. A log that can't be sealed does not hold up the others.
+    Raises psycopg.OperationalError when the database is away; calling again is always safe.
     """
     logs = outstanding(connection)
     sealed = 0
     for log in logs:
-        sealed += seal(connection, log, limit=batch)
-        publish(connection, log, key)
+        try:
+            sealed += seal(connection, log, limit=batch)
+            publish(connection, log, key)
+        except OperationalError:
+            raise
+        except (Error, ValueError):
+            logger.exception("The ledger %s can't be sealed; its entries stay pending.", log)
     return Cycle(len(logs), sealed)
 
 
@@ -104,11 +116,11 @@ def seal(connection: Connection, log: UUID, *, limit: int = BATCH) -> int:
             return 0
         head = cursor.execute(HEAD, [log]).fetchone() or (0, [])
         ids = [id_ for (id_,) in cursor.execute(BATCH_OF, [log, limit]).fetchall()]
-        if ids:
-            cursor.execute(TAKE, [log, ids])
-            rows = cursor.execute(READ, [log, ids]).fetchall()
+        cursor.execute(TAKE, [log, ids])
+        rows = cursor.execute(READ, [log, ids]).fetchall()
+        if rows:
             _extend(cursor, log, Frontier(*head), rows)
-    return len(ids)
+    return len(rows)
 
 
 def _extend(

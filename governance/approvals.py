@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
 from audit import canonical, ledger
 from audit.errors import Problem
@@ -126,9 +127,8 @@ def standing(intent: Intent, now: datetime) -> Approval | None:
     In a run each has: its intent exists once. Outside of one, the same call may be made again
     after the approval was spent, expired or cancelled, or a rejection is older than it waits.
     """
-    same = Approval.objects.filter(digest=intent.digest).order_by("-created_at", "-id")
     # Locked: a vote at this moment is either seen here, or comes after the caller's commit.
-    found = same.select_for_update().first()
+    found = _latest(intent).select_for_update().first()
     if found is None or intent.run is not None or found.state in OPEN_STATES:
         return found
     return found if found.state == State.REJECTED and now < found.expires_at else None
@@ -220,7 +220,7 @@ def spend(intent: Intent, *, verdict: Verdict, now: datetime) -> Approval:
     4. Record it, in the same commit.
     Raises `ApprovalUnusable`, `ApprovalMismatch`, `AlreadySettled`, `ApprovalExpired`.
     """
-    approval = Approval.objects.filter(digest=intent.digest).order_by("-created_at").first()
+    approval = _latest(intent).first()
     if approval is None:
         raise ApprovalUnusable(approval=intent.digest, reason="there is none for this intent")
     if canonical.digest(approval.intent) != intent.digest:
@@ -240,6 +240,10 @@ def rejection(approval: Approval) -> str:
     """The reason that the reviewer gave for a rejection."""
     vote = approval.votes.filter(verdict="reject").first()
     return vote.reason if vote else ""
+
+
+def _latest(intent: Intent) -> QuerySet[Approval]:
+    return Approval.objects.filter(digest=intent.digest).order_by("-created_at", "-id")
 
 
 def _check_may_vote(approval: Approval, by: Principal) -> None:

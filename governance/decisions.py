@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
+from django.db import connection
 
 from audit import ledger, queries
 from audit.errors import Problem
@@ -156,6 +157,8 @@ def _spent_on(intent: Intent, decision: UUID) -> Approval | None:
 
 
 def _check_belongs(intent: Intent, principal: Principal) -> None:
+    if not connection.in_atomic_block:
+        raise ledger.NotInTransaction(kind=events.IntentDecided.kind)
     current = isolation.current().slug
     if not intent.tenant == principal.tenant == current:
         raise IntentForeign(tenant=intent.tenant, current=current)

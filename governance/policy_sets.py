@@ -25,7 +25,10 @@ Tools = Mapping[str, JsonSchema]
 
 @transaction.atomic
 def begin(now: datetime) -> PolicySet:
-    """Gives a new tenant, which has no tools yet, the default policies."""
+    """Gives a new tenant, which has no tools yet, the default policies; again: changes nothing."""
+    current = PolicySet.objects.filter(active=True).first()
+    if current is not None:
+        return current
     return _activate(DEFAULT_POLICY, schema_for({}), actor=SYSTEM, cause="begun", now=now)
 
 

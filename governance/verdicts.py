@@ -54,7 +54,11 @@ def _denied(code: str) -> Verdict:
 
 
 def _principal(intent: Intent, facts: PrincipalFacts) -> Entity | None:
-    """The principal as policies see it; None for an agent without an owner or a version."""
+    """The principal as policies see it; None for an agent without an owner or a version,
+    and for what is none of the known kinds."""
+    kind = _TYPES.get(intent.principal_kind)
+    if kind is None:
+        return None
     attributes: dict[str, object] = {}
     if intent.principal_kind == "agent":
         version = intent.agent_version or ""
@@ -63,7 +67,7 @@ def _principal(intent: Intent, facts: PrincipalFacts) -> Entity | None:
         attributes = {"owner": facts.owner, "version": int(version)}
     if intent.principal_kind == "member":
         attributes = {"roles": sorted(facts.roles)}
-    return Entity(type=_TYPES[intent.principal_kind], id=intent.principal, attributes=attributes)
+    return Entity(type=kind, id=intent.principal, attributes=attributes)
 
 
 def _request(

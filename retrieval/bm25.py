@@ -12,20 +12,24 @@ from retrieval.models import Collection, Document
 K1 = 1.2
 B = 0.75
 
-_INDEX = """
+# PostgreSQL's parser reads "F-0217" as the letter f and the number -217, so that a question for one
+# code would match all of its kind. Without the hyphen it is one word.
+_INDEX = r"""
 INSERT INTO retrieval_posting (collection_id, lexeme, passage_id, occurrences)
 SELECT passage.collection_id, word.lexeme, passage.id, cardinality(word.positions)
 FROM retrieval_passage AS passage,
-     unnest(to_tsvector(%(language)s::regconfig,
-                        array_to_string(passage.headings, ' ') || ' ' || passage.text)) AS word
+     unnest(to_tsvector(%(language)s::regconfig, regexp_replace(
+         array_to_string(passage.headings, ' ') || ' ' || passage.text,
+         '([[:alpha:]])-(?=[[:digit:]])', '\1', 'g'))) AS word
 WHERE passage.document_id = %(document)s
 """
 
 # OR semantics: a passage needs one of the words. With AND, a question in full sentences, most of
 # whose words stand in no passage, would find nothing.
-_RANK = """
+_RANK = r"""
 WITH asked AS (
-    SELECT lexeme FROM unnest(to_tsvector(%(language)s::regconfig, %(query)s))
+    SELECT lexeme FROM unnest(to_tsvector(%(language)s::regconfig, regexp_replace(
+        %(query)s, '([[:alpha:]])-(?=[[:digit:]])', '\1', 'g')))
 ), whole AS (
     SELECT count(*)::float8 AS passages, avg(tokens)::float8 AS mean_tokens
     FROM retrieval_passage WHERE collection_id = %(collection)s

@@ -7,6 +7,7 @@ process failed) or costs too much (the system killed it).
 
 from __future__ import annotations
 
+import importlib
 import logging
 import resource
 import sys
@@ -15,8 +16,7 @@ import msgspec
 
 from audit.errors import Problem
 from retrieval.blocks import Block
-from retrieval.parsers.protocol import DocumentEmpty, DocumentTooLong
-from retrieval.parsers.registry import by_kind
+from retrieval.parsers.protocol import DocumentEmpty, DocumentTooLong, Parser
 
 CPU_SECONDS = 60
 MEMORY_BYTES = 1536 * 1024 * 1024
@@ -41,12 +41,18 @@ class Parsed(msgspec.Struct, frozen=True):
 
 def parse(kind: str, content: bytes) -> list[Block]:
     """The document's blocks. Raises the parser's problems, `DocumentEmpty`, `DocumentTooLong`."""
-    blocks = by_kind(kind).parse(content)
+    blocks = parser_for(kind).parse(content)
     if not blocks:
         raise DocumentEmpty
     if sum(len(block.text) for block in blocks) > MAX_CHARACTERS:
         raise DocumentTooLong(limit=MAX_CHARACTERS, unit="characters")
     return blocks
+
+
+def parser_for(kind: str) -> Parser:
+    """The one module that is needed: importing all formats takes longer than most documents."""
+    parser: Parser = importlib.import_module(f"retrieval.parsers.{kind}").PARSER
+    return parser
 
 
 def main(kind: str) -> int:

@@ -17,6 +17,7 @@ from retrieval.citations import Citation, cite
 from retrieval.embedding import Embed, embedded, require_match
 from retrieval.filtering import EVERYTHING, Filters
 from retrieval.models import Collection, Document, Passage
+from retrieval.queries import CollectionUnknown
 from tenants import isolation
 
 DEFAULT_LIMIT = 6
@@ -69,14 +70,16 @@ def find(
     1. The intent is for this tenant, this collection and this query, and the permit for the
     intent: it is spent. 2. `embed` makes the query's vector, outside of any transaction of ours.
     3. Nearest vectors and BM25, fused. Raises `IntentMismatch`, `PermitMismatch`, `PermitSpent`,
-    `QueryMalformed`, `EmbeddingMismatch`, `EmbeddingMalformed`.
+    `QueryMalformed`, `CollectionUnknown`, `EmbeddingMismatch`, `EmbeddingMalformed`.
     """
     _require_intent(intent, collection, query)
     permit.spend(intent)
     words = one_line(clean(query))
     if not 0 < len(words) <= MAX_QUERY_CHARACTERS or not 0 < limit <= MAX_LIMIT:
         raise QueryMalformed
-    indexed = Collection.objects.get(pk=collection.pk)
+    indexed = Collection.objects.filter(pk=collection.pk).first()
+    if indexed is None:
+        raise CollectionUnknown(collection=collection.slug)
     if not indexed.embedding_model:
         return []
     asked = embedded([words], embed)

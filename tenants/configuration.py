@@ -1,4 +1,4 @@
-"""The only place that says that a tenant's configuration changed, so that snapshots are replaced."""
+"""The only place that says that a tenant's configuration changed: snapshots are replaced."""
 
 from __future__ import annotations
 

@@ -17,6 +17,20 @@ from tenants import isolation
 from tenants.events import TenantCreated
 from tenants.models import Domain, Tenant
 
+# The schema belongs to the login role: a tenant's role may use its rows, not change its shape.
+PRIVILEGES = (
+    "GRANT {role} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE",
+    "CREATE SCHEMA IF NOT EXISTS {schema}",
+    "GRANT USAGE ON SCHEMA {schema}, public TO {role}",
+    "GRANT SELECT ON public.django_content_type TO {role}",
+    "GRANT SELECT ON public.tenants_tenant, public.tenants_domain TO {role}",
+    "GRANT SELECT ON public.tenants_user, public.tenants_membership TO {role}",
+    "GRANT UPDATE (configuration_version) ON public.tenants_tenant TO {role}",
+    "GRANT UPDATE (last_login) ON public.tenants_user TO {role}",
+    "ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT INSERT, UPDATE, DELETE ON TABLES TO {role}",
+    "ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO {role}",
+    "ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT USAGE, SELECT ON SEQUENCES TO {role}",
+)
 SLUG = re.compile(r"[a-z][a-z0-9-]{1,29}")
 
 
@@ -63,6 +77,7 @@ def create(slug: str, *, name: str, now: datetime) -> Tenant:
 def _reserve(slug: str, name: str, now: datetime) -> Tenant:
     schema = f"tenant_{slug.replace('-', '_')}"
     role = f"{connection.settings_dict['NAME']}_{schema}"
+    tenant: Tenant
     with transaction.atomic():
         tenant, created = Tenant.objects.get_or_create(
             slug=slug,
@@ -77,24 +92,12 @@ def _reserve(slug: str, name: str, now: datetime) -> Tenant:
 
 
 def _make_schema(tenant: Tenant) -> None:
-    """The schema belongs to the login role; the tenant's role may use its rows, not its shape."""
     names = {"schema": sql.Identifier(tenant.schema_name), "role": sql.Identifier(tenant.role_name)}
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [tenant.role_name])
         if cursor.fetchone() is None:
             cursor.execute(sql.SQL("CREATE ROLE {role} NOLOGIN").format(**names))
-        for statement in (
-            "GRANT {role} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE",
-            "CREATE SCHEMA IF NOT EXISTS {schema}",
-            "GRANT USAGE ON SCHEMA {schema}, public TO {role}",
-            "GRANT SELECT ON public.django_content_type TO {role}",
-            "GRANT SELECT ON public.tenants_tenant, public.tenants_domain, public.tenants_user,"
-            " public.tenants_membership TO {role}",
-            "GRANT UPDATE (configuration_version) ON public.tenants_tenant TO {role}",
-            "GRANT UPDATE (last_login) ON public.tenants_user TO {role}",
-            "ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}",
-            "ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT USAGE, SELECT ON SEQUENCES TO {role}",
-        ):
+        for statement in PRIVILEGES:
             cursor.execute(sql.SQL(statement).format(**names))
 
 
@@ -105,13 +108,14 @@ def of_host(host: str) -> Tenant | None:
         .filter(domain=host, tenant__ready_at__isnull=False)
         .first()
     )
-    return domain.tenant if domain else None
+    found: Tenant | None = domain.tenant if domain else None
+    return found
 
 
 def of_slug(slug: str) -> Tenant:
     """The tenant with this slug. Raises TenantUnknown."""
     with isolation.outside_tenants():
-        tenant = Tenant.objects.filter(slug=slug, ready_at__isnull=False).first()
+        tenant: Tenant | None = Tenant.objects.filter(slug=slug, ready_at__isnull=False).first()
     if tenant is None:
         raise TenantUnknown(tenant=slug)
     return tenant

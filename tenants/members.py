@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from audit import ledger
 from audit.errors import Problem
 from audit.events import Actor
-from tenants import isolation
+from tenants import configuration, isolation
 from tenants.events import MemberAdded, MemberChanged, MemberRemoved
 from tenants.models import Membership, Role, User
 from tenants.principals import Principal
@@ -60,6 +60,7 @@ def add(
             )
         if not created:
             raise MemberInvalid(reason=f"{email} is a member already")
+        configuration.touch()
         ledger.record(MemberAdded(member=str(user.pk), roles=wanted), actor=actor)
     return membership
 
@@ -93,11 +94,19 @@ def everyone() -> QuerySet[Membership]:
     )
 
 
-def principal_of(user_id: object) -> Principal | None:
+def principal_of(user_id: UUID | str) -> Principal | None:
     """The member with this user id as a principal of the current tenant, or None."""
     membership = everyone().filter(user_id=user_id, user__is_active=True).first()
-    if membership is None:
-        return None
+    return _principal(membership) if membership else None
+
+
+def principals() -> dict[str, Principal]:
+    """Every member of the current tenant as a principal, by user id: for a snapshot."""
+    active = everyone().filter(user__is_active=True)
+    return {str(membership.user_id): _principal(membership) for membership in active}
+
+
+def _principal(membership: Membership) -> Principal:
     return Principal(
         kind="member",
         id=str(membership.user_id),
@@ -118,6 +127,7 @@ def set_roles(user_id: UUID, roles: Iterable[str], *, by: Principal) -> None:
         before = list(membership.roles)
         with isolation.outside_tenants():
             Membership.objects.filter(pk=membership.pk).update(roles=wanted)
+        configuration.touch()
         ledger.record(
             MemberChanged(member=str(user_id), roles_before=before, roles=wanted), actor=by.actor
         )
@@ -134,11 +144,12 @@ def remove(user_id: UUID, *, by: Principal) -> None:
         _refuse_if_last_admin(membership)
         with isolation.outside_tenants():
             Membership.objects.filter(pk=membership.pk).delete()
+        configuration.touch()
         ledger.record(MemberRemoved(member=str(user_id)), actor=by.actor)
 
 
 def _locked(user_id: UUID) -> Membership:
-    """The membership, with all of the tenant's locked so that two admins can't remove each other."""
+    """The membership; all of the tenant's are locked, so two admins can't remove each other."""
     tenant = isolation.current()
     with isolation.outside_tenants():
         rows = list(Membership.objects.select_for_update().filter(tenant=tenant).order_by("pk"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.conf import settings
-from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
 
 from tenants import directory, isolation
@@ -25,13 +24,16 @@ class TenantOfHost:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         host = request.get_host().partition(":")[0].lower()
-        connection.set_schema_to_public()
+        isolation.leave()
         tenant = directory.of_host(host)
         if tenant is not None:
             with isolation.acting_for(tenant):
                 return self.get_response(request)
         if host in BASE_HOSTS and request.path.startswith(WITHOUT_TENANT):
-            return self.get_response(request)
+            try:
+                return self.get_response(request)
+            finally:
+                isolation.leave()
         return HttpResponseNotFound(
             "There is no tenant at this address.", content_type="text/plain"
         )

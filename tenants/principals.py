@@ -20,7 +20,7 @@ class NotPermitted(Problem):
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Whoever asks, within one tenant. `id` is a user's id, an agent's slug or a key's public id."""
+    """Whoever asks, within one tenant. `id`: a user's id, an agent's slug or a key's public id."""
 
     kind: PrincipalKind
     id: str

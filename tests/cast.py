@@ -101,7 +101,7 @@ KEPT = {"django_migrations", "auth_permission"}
 
 
 def _empty(tenant: Tenant) -> None:
-    """Truncate the tenant's own tables. The ledger is append-only and stays."""
+    """Empty the tenant's own tables, but for the default policies. The ledger stays: it must."""
     with isolation.outside_tenants(), connection.cursor() as cursor:
         cursor.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = %s", [tenant.schema_name]
@@ -110,3 +110,5 @@ def _empty(tenant: Tenant) -> None:
         cursor.execute(
             "TRUNCATE " + ", ".join(f'"{tenant.schema_name}"."{name}"' for name in names)
         )
+    with isolation.acting_for(tenant):
+        policy_sets.begin(NOON)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from audit.errors import Problem
 from tenants import directory, members
@@ -17,7 +16,10 @@ from tenants.keys import issuing
 from tenants.keys.issuing import KeyRefused
 from tenants.keys.secrets import parse
 from tenants.models import Tenant
-from tenants.principals import Principal
+from tenants.principals import NotPermitted, Principal
+
+if TYPE_CHECKING:  # rest_framework.views imports this module when it is loaded
+    from rest_framework.views import APIView
 
 
 class SignInNeeded(Problem):
@@ -25,6 +27,12 @@ class SignInNeeded(Problem):
 
     code = "sign_in_needed"
     status = 401
+
+
+class PrincipalRequest(Request):
+    """A request whose sender is known: what views get once HasPrincipal let it pass."""
+
+    user: Principal
 
 
 class BearerKey(BaseAuthentication):
@@ -41,11 +49,11 @@ class BearerKey(BaseAuthentication):
         presented = parse(text.strip())
         if presented is None:
             raise KeyRefused
-        of_host = connection.tenant
-        if isinstance(of_host, Tenant) and of_host.slug != presented.tenant:
+        of_host = isolation.entered()
+        if of_host is not None and of_host.slug != presented.tenant:
             raise KeyRefused
         try:
-            connection.set_tenant(directory.of_slug(presented.tenant))
+            isolation.enter(directory.of_slug(presented.tenant))
         except directory.TenantUnknown:
             raise KeyRefused from None
         return issuing.authenticate(presented, now=timezone.now()), None
@@ -74,4 +82,15 @@ class HasPrincipal(BasePermission):
         """Raise SignInNeeded where nobody asks."""
         if not isinstance(request.user, Principal):
             raise SignInNeeded
+        return True
+
+
+class MembersOnly(HasPrincipal):
+    """Endpoints that are for people."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Raise SignInNeeded, or NotPermitted for a service key."""
+        super().has_permission(request, view)
+        if request.user.kind != "member":
+            raise NotPermitted(roles="of a member")
         return True

@@ -2,55 +2,97 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
-from django.http import Http404, JsonResponse
-from rest_framework import exceptions, status
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.multipartparser import MultiPartParserError
+from django.views import defaults
+from rest_framework import exceptions
 from rest_framework.response import Response
 
+from api import shapes
 from audit.errors import Problem
 
 MEDIA_TYPE = "application/problem+json"
+CHALLENGE = 'Bearer realm="countersign"'
+PREFIX = "/api/"
+
+log = logging.getLogger(__name__)
 
 
-def as_response(problem: Exception, context: dict[str, Any]) -> Response | None:
+def as_response(problem: Exception, context: Mapping[str, Any]) -> Response | None:
     """DRF's exception handler. An exception that is nobody's condition stays a 500."""
-    body = body_of(problem)
-    if body is None:
+    known = body_of(problem)
+    if known is None:
         return None
-    response = Response(body, status=body["status"], content_type=MEDIA_TYPE)
-    if body["status"] == status.HTTP_401_UNAUTHORIZED:
-        response["WWW-Authenticate"] = 'Bearer realm="countersign"'
+    response = Response(known, status=known["status"], content_type=MEDIA_TYPE)
+    if known["status"] == 401:
+        response["WWW-Authenticate"] = CHALLENGE
+    if isinstance(problem, exceptions.MethodNotAllowed):
+        response["Allow"] = ", ".join(context["view"].allowed_methods)
     return response
 
 
 def body_of(problem: Exception) -> dict[str, Any] | None:
-    """The problem as RFC 9457 members with our `code`; None for what is not a known condition."""
+    """The problem as RFC 9457 members with our `code`; None for what is not a known condition.
+
+    A Problem of status 500 is a defect, whose message is for the log.
+    """
     if isinstance(problem, Problem):
-        return body(problem.status, problem.code, str(problem), **problem.details)
+        told = body(problem.status, problem.code, str(problem), problem.details)
+        return told if problem.status != 500 else None
     if isinstance(problem, RequestDataTooBig):
         return body(413, "body_too_large", "The request's body is too large.")
     if isinstance(problem, Http404):
         return body(404, "not_found", "There is nothing at this address.")
     if isinstance(problem, exceptions.ValidationError):
-        return body(422, "invalid", "The request's body does not fit.", errors=problem.detail)
+        errors = shapes.flattened(problem.detail)
+        return body(422, "invalid", "The request does not fit; see errors.", {"errors": errors})
+    if isinstance(problem, exceptions.ParseError | MultiPartParserError):
+        return body(400, "body_malformed", "The request's body can't be read.")
     if isinstance(problem, exceptions.APIException):
         code = str(getattr(problem, "default_code", "invalid"))
         return body(problem.status_code, code, str(problem.detail))
     return None
 
 
-def body(status_code: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
+def body(
+    status: int, code: str, detail: str, more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The members of a problem: type, title, status, detail, code, and what else is known."""
-    title = code.replace("_", " ").capitalize()
-    known = {"type": f"urn:countersign:problem:{code}", "title": title, "status": status_code}
-    return {**more, **known, "detail": detail, "code": code}
+    return {
+        **(more or {}),
+        "type": f"urn:countersign:problem:{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
 
 
-def json_response(problem: Exception) -> JsonResponse:
-    """The problem as an answer outside of DRF's views. Raises `problem` if it is no condition."""
-    found = body_of(problem)
-    if found is None:
-        raise problem
-    return JsonResponse(found, status=found["status"], content_type=MEDIA_TYPE)
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler for addresses that nothing is at."""
+    if not request.path.startswith(PREFIX):
+        return defaults.page_not_found(request, exception)
+    return _json(body(404, "not_found", "There is nothing at this address."))
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler for requests that it will not pass on."""
+    if not request.path.startswith(PREFIX):
+        return defaults.bad_request(request, exception)
+    return _json(body_of(exception) or body(400, "bad_request", "The request is malformed."))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler for defects. It tells nothing; the log does."""
+    if not request.path.startswith(PREFIX):
+        return defaults.server_error(request)
+    return _json(body(500, "server_error", "Something went wrong here, and was logged."))
+
+
+def _json(members: dict[str, Any]) -> JsonResponse:
+    return JsonResponse(members, status=members["status"], content_type=MEDIA_TYPE)

@@ -1,4 +1,4 @@
-"""The only place where the work queue's application is made. The queue only nudges: rows are the truth."""
+"""The only place where the work queue's application is made. It only nudges: rows are the truth."""
 
 from __future__ import annotations
 

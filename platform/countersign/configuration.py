@@ -1,4 +1,4 @@
-"""The only place that reads environment variables: once, typed, failing with the variable's name."""
+"""The only place that reads environment variables: once, typed, failing with their names."""
 
 from __future__ import annotations
 

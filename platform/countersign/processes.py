@@ -1,7 +1,8 @@
-"""The only place that starts, watches, kills and stops the processes of an installation on one machine."""
+"""The only place that starts, watches, kills and stops an installation's processes."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -11,7 +12,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 import psutil
 
@@ -32,7 +33,7 @@ class Lock:
         self._state = state
         self._file: IO[str] | None = None
 
-    def __enter__(self) -> Lock:
+    def __enter__(self) -> Self:
         self._state.mkdir(parents=True, exist_ok=True)
         self._file = (self._state / "lock").open("a+")
         try:
@@ -145,10 +146,8 @@ class Processes:
         for name in reversed(list(self._running)):
             child = self._running.pop(name)
             child.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                pass
             _kill_group(child.pid)
             child.wait()
             self._pid_file(name).unlink(missing_ok=True)
@@ -167,10 +166,7 @@ class Processes:
         try:
             process = psutil.Process(int(pid))
             if created and abs(process.create_time() - float(created)) < 1:
-                print(
-                    f"An earlier run was killed and left its {name} behind (process {pid}): ending it.",
-                    file=sys.stderr,
-                )
+                sys.stderr.write(f"Ending the {name} of a run that was killed ({pid}).\n")
                 _kill_group(process.pid)
         except (psutil.NoSuchProcess, ValueError):
             pass

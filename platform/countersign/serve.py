@@ -35,7 +35,8 @@ def main() -> int:
             say(f"Countersign is ready at {installation.address} (logs: {state / 'log'}).")
             say("Make a tenant: .venv/bin/python manage.py create_tenant acme you@example.com")
             say(
-                f"Its console is then at http://acme.localhost:{installation.port}. Ctrl-C stops everything."
+                f"Its console is then at http://acme.localhost:{installation.port}."
+                " Ctrl-C stops everything."
             )
             installation.keep_running(say)
     except KeyboardInterrupt:

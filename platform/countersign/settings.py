@@ -197,7 +197,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Countersign",
-    "DESCRIPTION": "Governed agents: every act is decided, approved where policy says so, and recorded.",
+    "DESCRIPTION": "Every act of an agent is decided, approved where policy says so, and recorded.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",

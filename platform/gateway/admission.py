@@ -12,10 +12,10 @@ from governance.intents import Intent
 from governance.permits import Permit
 
 
-class IntentMismatch(Problem):
+class ModelIntentMismatch(Problem):
     """The intent is not to make this very call through the route {route}."""
 
-    code = "intent_mismatch"
+    code = "model_intent_mismatch"
     status = 403
 
 
@@ -34,21 +34,15 @@ def admit(
     permit: Permit,
     intent: Intent,
 ) -> None:
-    """Spend the permit for this request through this route, or raise.
+    """Spend the permit for exactly this request through this route, or raise.
 
-    The permit is spent first: whatever fails later, it opens nothing again. An intent that
-    carries `requests.arguments(request)` is held to the very request; one that commits to it in
-    another way is the caller's to hold. Raises PermitSpent, PermitMismatch, IntentMismatch,
-    RouteUnsuitable.
+    The permit is spent first: whatever fails later, it opens nothing again. Raises PermitSpent,
+    PermitMismatch, ModelIntentMismatch, RouteUnsuitable.
     """
     permit.spend(intent)
-    call = (intent.action, intent.tenant, intent.resource)
-    if call != ("call_model", route.tenant, route.slug) or not _commits_to(intent, request):
-        raise IntentMismatch(route=route.slug)
+    call = (intent.action, intent.tenant, intent.resource, intent.arguments)
+    if call != ("call_model", route.tenant, route.slug, requests.arguments(request)):
+        raise ModelIntentMismatch(route=route.slug)
     if route.purpose != purpose:
         raise RouteUnsuitable(route=route.slug, purpose=route.purpose)
 
-
-def _commits_to(intent: Intent, request: Mapping[str, Any] | Sequence[str]) -> bool:
-    committed = intent.arguments.get(requests.COMMITMENT)
-    return committed is None or committed == requests.digest(request)

@@ -52,7 +52,7 @@ async def complete(
 ) -> Completion:
     """Ask the route's endpoints for one whole answer to an OpenAI chat request.
 
-    The permit is spent whatever happens. Raises PermitSpent, PermitMismatch, IntentMismatch,
+    The permit is spent whatever happens. Raises PermitSpent, PermitMismatch, ModelIntentMismatch,
     RouteUnsuitable, ModelRequestInvalid, and the last endpoint's ProviderFailure.
     """
     admission.admit(route, "chat", request, permit=permit, intent=intent)

@@ -65,7 +65,7 @@ async def embed(
     """Turn 1 to 2,048 texts into vectors by the route's endpoints.
 
     The permit (for `arguments=requests.arguments(texts)`) is spent whatever happens. Raises
-    PermitSpent, PermitMismatch, IntentMismatch, RouteUnsuitable, ModelRequestInvalid, and the
+    PermitSpent, PermitMismatch, ModelIntentMismatch, RouteUnsuitable, ModelRequestInvalid, and the
     last endpoint's ProviderFailure.
     """
     admission.admit(route, "embeddings", texts, permit=permit, intent=intent)

@@ -1,4 +1,4 @@
-"""The only place that says through which door an intent goes, and what its result is to the transcript."""
+"""The only place that says through which door an intent goes, and what the transcript gets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from retrieval import search
 from retrieval.models import Collection
 from runtime import embedding, toolbox, tools, validation
 from runtime.embedding import Asker
-from runtime.models import Run, StepState, Tool
+from runtime.models import Effect, Run, StepState, Tool
 from runtime.outcomes import Outcome, refusal
 from runtime.queries import requester_of
 from runtime.transcripts import CorrectionTurn, ResultTurn, Transcript
@@ -30,13 +30,21 @@ def longest(intent: Intent) -> int:
     if intent.action != "use_tool":
         return MODEL_SECONDS
     tool = Tool.objects.get(slug=intent.resource)
-    return tools.ATTEMPTS * (tool.timeout_seconds + 2)
+    return tools.ATTEMPTS * tool.timeout_seconds + tools.LONGEST_PAUSES
+
+
+def may_repeat(intent: Intent) -> bool:
+    """Whether trying the intent again under the same idempotency key can do no second harm."""
+    if intent.action != "use_tool":
+        return True
+    tool = Tool.objects.filter(slug=intent.resource).first()
+    return tool is not None and (tool.repeatable or tool.effect == Effect.READ)
 
 
 def act(
     intent: Intent, transcript: Transcript, permit: Permit, *, run: Run, key: str, now: datetime
 ) -> Outcome:
-    """Perform the intent through its door. A problem of the other side is an outcome, not an error."""
+    """Perform the intent through its door; what goes wrong out there is an outcome, no error."""
     if intent.action == "call_model":
         return _call_model(intent, transcript, permit)
     call = transcript.pending_call()

@@ -1,15 +1,16 @@
-"""The only place where an intent of a run is governed and performed: decided, begun, done, ended."""
+"""The only place where a run's intent is governed and performed: decided, begun, done, ended."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from time import monotonic
+from typing import Any
 
 import msgspec
 from django.db import transaction
 
 from audit import ledger
-from audit.events import Actor
+from audit.events import Actor, Event
 from governance import decisions
 from governance.decisions import Allowed, Denied, Held
 from governance.intents import Intent, as_json
@@ -22,16 +23,53 @@ from runtime.events import (
     EffectUnknown,
     IntentRefused,
     RunHeld,
+    names_of,
 )
 from runtime.models import Run, RunState, Step, StepState
 from runtime.outcomes import Outcome, refusal
 from runtime.planning import Refused
 from runtime.queries import evidence_of, requester_of
-from runtime.transcripts import Transcript, Turn
+from runtime.transcripts import Transcript
+
+MOST_ATTEMPTS = 3
+
+
+class Taking(msgspec.Struct, frozen=True, kw_only=True):
+    """The step that is being taken: the run, what it wants to do next, and why."""
+
+    run: Run
+    intent: Intent
+    transcript: Transcript
+    now: datetime
+
+    @property
+    def actor(self) -> Actor:
+        """The run's agent, as the ledger names it."""
+        return agent_actor(self.run)
+
+    def record(self, event: Event) -> None:
+        """Write an entry of this run, in the caller's transaction."""
+        ledger.record(event, actor=self.actor, correlation=self.run.pk)
+
+    def save(self, step: Step | None, state: StepState, **columns: Any) -> Step:
+        """Write the step's row, in the caller's transaction."""
+        number = self.intent.step or 0
+        step = step or Step(run=self.run, number=number, started_at=self.now)
+        named = {
+            "action": self.intent.action,
+            "resource": self.intent.resource,
+            "intent": as_json(self.intent),
+            "digest": self.intent.digest,
+            "state": state,
+        }
+        for name, value in {**named, **columns}.items():
+            setattr(step, name, value)
+        step.save()
+        return step
 
 
 def refuse(run: Run, plan: Refused, transcript: Transcript, *, now: datetime) -> None:
-    """Note a proposal that is no intent; the model is told why."""
+    """Note a proposal that is no intent; the model is told why. Raises LeaseLost."""
     number = len(transcript.turns) + 1
     event = IntentRefused(step=number, function=plan.call.name[:100], code=plan.code)
     with transaction.atomic():
@@ -45,156 +83,163 @@ def refuse(run: Run, plan: Refused, transcript: Transcript, *, now: datetime) ->
             digest="",
             state=StepState.REFUSED,
             error_code=plan.code,
-            turn=_stored(refusal(plan.call.id, plan.code, plan.message)),
+            turn=msgspec.to_builtins(refusal(plan.call.id, plan.code, plan.message)),
             started_at=now,
             ended_at=now,
         )
         ledger.record(event, actor=agent_actor(run), correlation=run.pk)
 
 
-def govern(
-    run: Run, intent: Intent, transcript: Transcript, *, now: datetime
-) -> tuple[Step, Permit] | None:
-    """Decide the intent and, where it is allowed, note its effect as begun, in one durable commit.
+def govern(taking: Taking) -> tuple[Step, Permit] | None:
+    """Decide the intent and, where it is allowed, note its effect as begun, in one commit.
 
-    Returns the begun step and its permit; None where the run now rests (held) or the intent was
-    denied. A step that a crash left begun is renewed: the same intent, the same idempotency key.
-    Raises LeaseLost.
+    Returns the begun step and its permit; None where the run now rests, or the intent was denied.
+    A step that a crash left begun is taken up again: see `_take_up`. Raises LeaseLost, and
+    ResourceUnknown where what it asks for was removed.
     """
     with transaction.atomic():
-        leases.confirm(run)
-        step = Step.objects.filter(run=run, number=intent.step).first()
-        decision = _decide(run, intent, transcript, step, now)
-        if isinstance(decision, Held):
-            _rest(run, intent, step, decision, now)
-            return None
-        if isinstance(decision, Denied):
-            _deny(run, intent, step, decision, transcript, now)
-            return None
-        return _begin(run, intent, step, decision, now), decision.permit
+        leases.confirm(taking.run)
+        step = Step.objects.filter(run=taking.run, number=taking.intent.step or 0).first()
+        if step is not None and step.state == StepState.BEGUN:
+            return _take_up(taking, step)
+        return _follow(taking, step, _decide(taking))
 
 
-def _decide(
-    run: Run, intent: Intent, transcript: Transcript, step: Step | None, now: datetime
-) -> decisions.Decision:
-    asked = {
-        "principal": requester_of(run),
-        "resource": resources.asked_for(intent),
-        "author": str(run.version.agent.author),
-        "now": now,
-    }
-    if step is not None and step.state == StepState.BEGUN and step.decision is not None:
-        return decisions.renew(intent, decision=step.decision, **asked)
-    return decisions.decide(intent, evidence=evidence_of(transcript), **asked)
-
-
-def _rest(run: Run, intent: Intent, step: Step | None, decision: Held, now: datetime) -> None:
-    _save(
-        run,
-        intent,
-        step,
-        StepState.HELD,
-        now,
-        approval=decision.approval.pk,
-        decision=decision.decision_id,
+def _decide(taking: Taking) -> decisions.Decision:
+    return decisions.decide(
+        taking.intent,
+        principal=requester_of(taking.run),
+        resource=resources.asked_for(taking.intent),
+        author=str(taking.run.version.agent.author),
+        evidence=evidence_of(taking.transcript),
+        now=taking.now,
     )
-    Run.objects.filter(pk=run.pk).update(state=RunState.HELD, lease_holder=None, lease_until=None)
-    event = RunHeld(approval=str(decision.approval.pk), step=intent.step or 0)
-    ledger.record(event, actor=agent_actor(run), correlation=run.pk)
 
 
-def _deny(
-    run: Run,
-    intent: Intent,
-    step: Step | None,
-    decision: Denied,
-    transcript: Transcript,
-    now: datetime,
-) -> None:
-    call = transcript.pending_call()
-    turn = _stored(refusal(call.id, decision.code, decision.reason)) if call else None
-    _save(
-        run,
-        intent,
+def _take_up(taking: Taking, step: Step) -> tuple[Step, Permit] | None:
+    """Go on with an effect that may have happened already, because its process died.
+
+    1. It is only tried again where a second try does no harm: it reads, or the tool honours the
+    Idempotency-Key, which stays the same. 2. Grant and policies are judged now. 3. Everything
+    else leaves it unknown.
+    """
+    if (
+        step.decision is not None
+        and step.attempts < MOST_ATTEMPTS
+        and doors.may_repeat(taking.intent)
+    ):
+        decision = decisions.renew(
+            taking.intent,
+            decision=step.decision,
+            principal=requester_of(taking.run),
+            resource=resources.asked_for(taking.intent),
+            author=str(taking.run.version.agent.author),
+            now=taking.now,
+        )
+        if isinstance(decision, Allowed):
+            return _begin(taking, step, decision)
+    why = "The process that carried it out died, and it can't safely be tried again."
+    taking.save(
+        step,
+        StepState.UNKNOWN,
+        error_code="effect_interrupted",
+        usage={"problem": why},
+        ended_at=taking.now,
+    )
+    taking.record(EffectUnknown(code="effect_interrupted", **names_of(taking.intent)))
+    return None
+
+
+def _follow(
+    taking: Taking, step: Step | None, decision: decisions.Decision
+) -> tuple[Step, Permit] | None:
+    if isinstance(decision, Allowed):
+        return _begin(taking, step, decision)
+    if isinstance(decision, Held):
+        _rest(taking, step, decision)
+    else:
+        _deny(taking, step, decision)
+    return None
+
+
+def _rest(taking: Taking, step: Step | None, decision: Held) -> None:
+    approval = decision.approval.pk
+    taking.save(step, StepState.HELD, approval=approval, decision=decision.decision_id)
+    Run.objects.filter(pk=taking.run.pk).update(
+        state=RunState.HELD, lease_holder=None, lease_until=None
+    )
+    taking.record(RunHeld(approval=str(approval), step=taking.intent.step or 0))
+
+
+def _deny(taking: Taking, step: Step | None, decision: Denied) -> None:
+    call = taking.transcript.pending_call()
+    turn = refusal(call.id, decision.code, decision.reason) if call else None
+    taking.save(
         step,
         StepState.DENIED,
-        now,
         decision=decision.decision_id,
         reasons=[decision.reason],
         error_code=decision.code,
-        turn=turn,
-        ended_at=now,
+        turn=msgspec.to_builtins(turn),
+        ended_at=taking.now,
     )
 
 
-def _begin(run: Run, intent: Intent, step: Step | None, decision: Allowed, now: datetime) -> Step:
-    attempts = (step.attempts if step else 0) + 1
-    begun = _save(
-        run, intent, step, StepState.BEGUN, now, decision=decision.decision_id, attempts=attempts
-    )
-    event = EffectBegun(attempt=attempts, idempotency_key=idempotency_key(begun), **_names(intent))
-    ledger.record(event, actor=agent_actor(run), correlation=run.pk)
-    return begun
+def _begin(taking: Taking, step: Step | None, decision: Allowed) -> tuple[Step, Permit]:
+    attempt = (step.attempts if step else 0) + 1
+    begun = taking.save(step, StepState.BEGUN, decision=decision.decision_id, attempts=attempt)
+    key = idempotency_key(begun)
+    taking.record(EffectBegun(attempt=attempt, idempotency_key=key, **names_of(taking.intent)))
+    return begun, decision.permit
 
 
-def _save(
-    run: Run, intent: Intent, step: Step | None, state: StepState, now: datetime, **more: object
-) -> Step:
-    step = step or Step(run=run, number=intent.step, started_at=now)
-    columns = {
-        "action": intent.action,
-        "resource": intent.resource,
-        "intent": as_json(intent),
-        "digest": intent.digest,
-        "state": state,
-        **more,
-    }
-    for name, value in columns.items():
-        setattr(step, name, value)
-    step.save()
-    return step
-
-
-def perform(
-    run: Run, step: Step, intent: Intent, transcript: Transcript, permit: Permit, *, now: datetime
-) -> Outcome:
+def perform(taking: Taking, step: Step, permit: Permit) -> Outcome:
     """Act, with no transaction open across the network, and record how it ended.
 
-    `now` is when it began. Raises LeaseLost where somebody else took the run meanwhile: their
-    result stands, and this one is dropped.
+    A run that was cancelled meanwhile still gets its outcome. Raises LeaseLost where somebody
+    else took the run meanwhile: their result stands, and this one is dropped.
     """
-    leases.keep(run, until=leases.long_enough(now, doors.longest(intent)))
+    seconds = doors.longest(taking.intent)
+    leases.keep(taking.run, until=leases.long_enough(taking.now, seconds))
     began = monotonic()
-    outcome = doors.act(intent, transcript, permit, run=run, key=idempotency_key(step), now=now)
+    outcome = doors.act(
+        taking.intent,
+        taking.transcript,
+        permit,
+        run=taking.run,
+        key=idempotency_key(step),
+        now=taking.now,
+    )
+    ended_at = taking.now + timedelta(seconds=monotonic() - began)
     with transaction.atomic():
-        leases.confirm(run)
-        step.state = outcome.state
-        step.turn = _stored(outcome.turn) if outcome.turn else None
-        step.error_code = outcome.code
-        step.usage = {"tokens": outcome.tokens, "cost_micros": outcome.cost_micros, **outcome.facts}
-        step.ended_at = now + timedelta(seconds=monotonic() - began)
-        step.save()
-        run.tokens += outcome.tokens
-        run.cost_micros += outcome.cost_micros
-        Run.objects.filter(pk=run.pk).update(tokens=run.tokens, cost_micros=run.cost_micros)
-        ledger.record(_event(intent, outcome), actor=agent_actor(run), correlation=run.pk)
+        leases.confirm(taking.run, states=(RunState.ACTIVE, RunState.CANCELLED))
+        _end(taking, step, outcome, ended_at)
     return outcome
 
 
+def _end(taking: Taking, step: Step, outcome: Outcome, ended_at: datetime) -> None:
+    run, usage = taking.run, {"tokens": outcome.tokens, "cost_micros": outcome.cost_micros}
+    taking.save(
+        step,
+        outcome.state,
+        turn=msgspec.to_builtins(outcome.turn),
+        error_code=outcome.code,
+        usage={**outcome.facts, **usage},
+        ended_at=ended_at,
+    )
+    run.tokens += outcome.tokens
+    run.cost_micros += outcome.cost_micros
+    Run.objects.filter(pk=run.pk).update(tokens=run.tokens, cost_micros=run.cost_micros)
+    taking.record(_event(taking.intent, outcome))
+
+
 def _event(intent: Intent, outcome: Outcome) -> EffectEnded | EffectFailed | EffectUnknown:
+    names = names_of(intent)
     if outcome.state == StepState.ENDED:
-        return EffectEnded(outcome_sha256=outcome.digest(), facts=outcome.facts, **_names(intent))
-    kind = EffectUnknown if outcome.state == StepState.UNKNOWN else EffectFailed
-    return kind(code=outcome.code or "unknown", **_names(intent))
-
-
-def _names(intent: Intent) -> dict[str, object]:
-    return {
-        "digest": intent.digest,
-        "action": intent.action,
-        "resource": intent.resource,
-        "step": intent.step,
-    }
+        return EffectEnded(outcome_sha256=outcome.digest(), facts=outcome.facts, **names)
+    if outcome.state == StepState.UNKNOWN:
+        return EffectUnknown(code=outcome.code or "unknown", **names)
+    return EffectFailed(code=outcome.code or "failed", **names)
 
 
 def idempotency_key(step: Step) -> str:
@@ -204,14 +249,7 @@ def idempotency_key(step: Step) -> str:
 
 def agent_actor(run: Run) -> Actor:
     """The run's agent, as the ledger names it."""
-    version = run.version
+    version, behalf = run.version, run.on_behalf_of or run.requester
     return Actor(
-        kind="agent",
-        id=version.agent.slug,
-        version=str(version.number),
-        on_behalf_of=run.on_behalf_of or run.requester,
+        kind="agent", id=version.agent.slug, version=str(version.number), on_behalf_of=behalf
     )
-
-
-def _stored(turn: Turn) -> object:
-    return msgspec.to_builtins(turn)

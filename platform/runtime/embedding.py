@@ -19,7 +19,7 @@ from governance import decisions
 from governance.events import actor_of
 from governance.intents import CallModel
 from runtime import resources
-from runtime.events import EffectBegun, EffectEnded, EffectFailed
+from runtime.events import EffectBegun, EffectEnded, EffectFailed, names_of
 from tenants import isolation
 from tenants.principals import Principal
 
@@ -77,12 +77,7 @@ def through(route: str, asker: Asker) -> Embed:
 def _perform(intent: CallModel, texts: Sequence[str], asker: Asker) -> Embedded:
     decision = _begin(intent, asker)
     spec = gateway_queries.route_spec(intent.resource)
-    names = {
-        "digest": intent.digest,
-        "action": intent.action,
-        "resource": intent.resource,
-        "step": intent.step,
-    }
+    names = names_of(intent)
     try:
         embedded = portal.call(
             embeddings.embed, spec, list(texts), permit=decision.permit, intent=intent
@@ -106,12 +101,7 @@ def _begin(intent: CallModel, asker: Asker) -> decisions.Allowed:
             now=asker.now,
         )
         if isinstance(decision, decisions.Allowed):
-            begun = EffectBegun(
-                digest=intent.digest,
-                action=intent.action,
-                resource=intent.resource,
-                step=intent.step,
-            )
+            begun = EffectBegun(**names_of(intent))
             _record(intent, asker, begun)
             return decision
     reason = (

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from audit.events import Event
+from governance.intents import Intent
+
+
+class IntentNames(TypedDict):
+    """What every entry about an effect says of its intent."""
+
+    digest: str
+    action: str
+    resource: str
+    step: int | None
+
+
+def names_of(intent: Intent) -> IntentNames:
+    """The intent as the entries about its effect name it."""
+    return IntentNames(
+        digest=intent.digest, action=intent.action, resource=intent.resource, step=intent.step
+    )
 
 
 class AgentCreated(Event, kind="agent.created"):
@@ -91,7 +108,7 @@ class RunCancelled(Event, kind="run.cancelled"):
 
 
 class IntentRefused(Event, kind="intent.refused"):
-    """What the model proposed was no intent: an unknown function, or arguments against its schema."""
+    """What the model proposed was no intent: an unknown function, or unfit arguments."""
 
     step: int
     function: str

@@ -38,7 +38,10 @@ def upload(
     now: datetime,
     **details: Any,
 ) -> Document:
-    """Keep a document and queue its ingestion, in one commit. Raises what `documents.upload` raises."""
+    """Keep a document and queue its ingestion, in one commit.
+
+    Raises what `documents.upload` raises.
+    """
     with transaction.atomic():
         document = documents.upload(collection, filename, content, by=by, now=now, **details)
         nudges.ingest_after_commit(document.pk)

@@ -35,10 +35,13 @@ def keep(run: Run, *, until: datetime) -> None:
         raise LeaseLost(run=str(run.pk))
 
 
-def confirm(run: Run) -> None:
-    """Lock the run's row in this transaction and see that the lease is still ours. Raises LeaseLost."""
+def confirm(run: Run, *, states: tuple[RunState, ...] = (RunState.ACTIVE,)) -> None:
+    """Lock the run's row and see that the lease is ours and the run in one of `states`.
+
+    Raises LeaseLost.
+    """
     mine = Run.objects.select_for_update().filter(
-        pk=run.pk, lease_holder=run.lease_holder, state=RunState.ACTIVE
+        pk=run.pk, lease_holder=run.lease_holder, state__in=states
     )
     if not mine.exists():
         raise LeaseLost(run=str(run.pk))
@@ -51,4 +54,4 @@ def release(run_id: UUID, *, holder: str) -> None:
 
 def long_enough(now: datetime, seconds: int) -> datetime:
     """When a lease that covers an effect of at most `seconds` may be taken over."""
-    return max(now + settings.LEASE, now + timedelta(seconds=seconds + 5))
+    return max(now + settings.LEASE, now + timedelta(seconds=seconds + 2))

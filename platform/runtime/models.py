@@ -50,7 +50,7 @@ class Tool(models.Model):
 
 
 class Agent(models.Model):
-    """Something that acts on a model's proposals. What it may do is in its grants and the policies."""
+    """Something that acts on a model's proposals, within its grants and the policies."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     slug = models.CharField(max_length=63, unique=True, validators=[SLUG])

@@ -1,4 +1,4 @@
-"""The only place that tells a worker that there is something to do. Losing a nudge loses nothing."""
+"""The only place that tells a worker that there is work. Losing a nudge loses nothing."""
 
 from __future__ import annotations
 
@@ -23,4 +23,6 @@ def ingest_after_commit(document_id: UUID) -> None:
 
 def _send_after_commit(task: str, row: UUID) -> None:
     arguments = [isolation.current().slug, str(row)]
-    transaction.on_commit(partial(current_app.send_task, task, args=arguments, ignore_result=True))
+    send = partial(current_app.send_task, task, args=arguments, ignore_result=True)
+    # What was committed stands, whether or not the queue can be reached: a failure is only logged.
+    transaction.on_commit(send, robust=True)

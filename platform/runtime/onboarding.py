@@ -1,4 +1,4 @@
-"""The only place that makes a tenant ready to work: schema, ledger, policies and its first admin."""
+"""The only place that makes a tenant ready to work: schema, ledger, policies, first admin."""
 
 from __future__ import annotations
 

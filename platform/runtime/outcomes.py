@@ -22,7 +22,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, Any] = {}
 
     def digest(self) -> str:
-        """Hex SHA-256 of what the transcript says of it: it commits to words the ledger doesn't hold."""
+        """Hex SHA-256 of what the transcript says of it: words that the ledger doesn't hold."""
         return hashlib.sha256(msgspec.json.encode(self.turn, order="sorted")).hexdigest()
 
 

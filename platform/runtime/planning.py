@@ -83,7 +83,7 @@ def _proposed(call: Call, transcript: Transcript) -> Intent | Refused:
 
 
 def _checked_arguments(call: Call, offer: Offer) -> tuple[dict[str, Any] | None, str]:
-    """The arguments if they are a JSON object that fits the schema and can be hashed, or why not."""
+    """The arguments if they fit the schema and can be hashed; else None, and why not."""
     try:
         arguments = msgspec.json.decode(call.arguments or "{}", type=dict[str, Any])
         jsonschema.validate(arguments, offer.parameters, cls=jsonschema.Draft202012Validator)

@@ -118,7 +118,7 @@ def _tool_offer(tool: Tool) -> Offer:
 def _search_offer(collection: Collection) -> Offer:
     return Offer(
         name=f"search_{collection.slug.replace('-', '_')}",
-        description=f"Search {collection.name}: {collection.description} Answers questions about it.",
+        description=f"Search {collection.name} for an answer. {collection.description}".strip(),
         parameters=SEARCH_PARAMETERS,
         action="search_collection",
         resource=collection.slug,

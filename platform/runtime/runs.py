@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime, timedelta
-from time import monotonic
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from audit.errors import Problem
 from governance import approvals
 from governance.models import Approval
 from runtime import effects, leases, limits, nudges, planning, validation
+from runtime.effects import Taking
 from runtime.events import RunCancelled, RunCompleted, RunFailed, RunResumed, RunStarted
 from runtime.models import Agent, Run, RunState, Step, StepState
 from runtime.planning import Finished, Refused
@@ -76,35 +76,51 @@ def take_step(run_id: UUID, *, holder: str, now: datetime) -> bool:
     """Take the run's next step, if it is ours to take. Returns whether there may be more to do.
 
     1. Take the lease; a run that rests, is over or is somebody else's is left alone.
-    2. Read the transcript, and plan: the next intent follows from it alone.
-    3. Govern the intent: held, the run rests; denied, the model is told; allowed, it is begun.
-    4. Perform it and record how it ended.
+    2. Read the transcript; a run that can't go on is ended.
+    3. Plan: the next intent follows from the transcript alone.
+    4. Govern the intent: held, the run rests; denied, the model is told; allowed, it is begun.
+    5. Perform it and record how it ended.
     A crash at any line leaves rows from which the same step is taken again. Raises LeaseLost.
     """
     run = leases.take(run_id, holder=holder, now=now)
     if run is None:
         return False
-    began = monotonic()
     transcript = transcript_of(run, tenant=isolation.current().slug)
-    over = limits.exceeded(run, steps=len(transcript.turns), now=now)
-    if over is not None:
-        return _fail(run, "limit_reached", f"The run reached its limit of {over}.", now)
-    if _repairs(transcript) > REPAIRS:
-        return _fail(run, "answer_unusable", "The model's answers could not be used.", now)
+    failure = _why_it_cannot_go_on(run, transcript, now)
+    if failure is not None:
+        return _fail(run, *failure, now)
     plan = planning.next_intent(transcript)
     if isinstance(plan, Finished):
         return _complete(run, validation.check(plan.answer, transcript), len(transcript.turns), now)
     if isinstance(plan, Refused):
         effects.refuse(run, plan, transcript, now=now)
         return True
+    return _act(Taking(run=run, intent=plan, transcript=transcript, now=now))
+
+
+def _act(taking: Taking) -> bool:
     try:
-        begun = effects.govern(run, plan, transcript, now=now)
+        begun = effects.govern(taking)
     except ResourceUnknown as problem:
-        return _fail(run, problem.code, str(problem), now)
+        return _fail(taking.run, problem.code, str(problem), taking.now)
     if begun is not None:
-        step, permit = begun
-        effects.perform(run, step, plan, transcript, permit, now=now)
-    return _go_on(run, plan.step or 0, now + timedelta(seconds=monotonic() - began))
+        effects.perform(taking, *begun)
+    return True
+
+
+def _why_it_cannot_go_on(run: Run, transcript: Transcript, now: datetime) -> tuple[str, str] | None:
+    """A limit, a model that can't be understood, or a step without a result: its code and words."""
+    limit = limits.exceeded(run, steps=len(transcript.turns), now=now)
+    if limit is not None:
+        return "limit_reached", f"The run reached its limit of {limit}."
+    if _repairs(transcript) > REPAIRS:
+        return "answer_unusable", "The model's answers could not be used."
+    dead = {StepState.DENIED, StepState.FAILED, StepState.UNKNOWN}
+    step = Step.objects.filter(run=run, turn=None, state__in=dead).first()
+    if step is None:
+        return None
+    reason = step.usage.get("problem") or " ".join(step.reasons)
+    return step.error_code or "step_failed", reason
 
 
 def _repairs(transcript: Transcript) -> int:
@@ -115,19 +131,6 @@ def _repairs(transcript: Transcript) -> int:
             break
         count += 1
     return count
-
-
-def _go_on(run: Run, number: int, now: datetime) -> bool:
-    """Whether the run goes on after this step; one that can't is ended here."""
-    step = Step.objects.get(run=run, number=number)
-    if step.state == StepState.HELD:
-        return False
-    if step.state == StepState.UNKNOWN:
-        return _fail(run, step.error_code or "effect_uncertain", step.usage.get("problem", ""), now)
-    if step.turn is None:
-        reason = step.usage.get("problem") or " ".join(step.reasons)
-        return _fail(run, step.error_code or "step_failed", reason, now)
-    return True
 
 
 def _complete(run: Run, answer: dict[str, Any], steps: int, now: datetime) -> bool:
@@ -184,8 +187,10 @@ def expire_approvals(now: datetime) -> int:
 
 
 def _wake(approval: Approval) -> None:
+    if approval.run is None:
+        return
     changed = Run.objects.filter(pk=approval.run, state=RunState.HELD).update(state=RunState.ACTIVE)
-    if changed and approval.run:
+    if changed:
         run = Run.objects.select_related("version__agent").get(pk=approval.run)
         ledger.record(
             RunResumed(approval=str(approval.pk)),
@@ -200,7 +205,8 @@ def cancel(run: Run, *, by: Principal, now: datetime) -> None:
     with transaction.atomic():
         unfinished = [RunState.ACTIVE, RunState.HELD]
         changed = Run.objects.filter(pk=run.pk, state__in=unfinished).update(
-            state=RunState.CANCELLED, ended_at=now, lease_holder=None, lease_until=None
+            state=RunState.CANCELLED,
+            ended_at=now,  # the lease stays: what was begun gets its outcome
         )
         if changed != 1:
             run.refresh_from_db()

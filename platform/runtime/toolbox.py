@@ -92,7 +92,10 @@ def change(tool: Tool, definition: Definition, *, by: Principal, now: datetime) 
 
 
 def remove(tool: Tool, *, by: Principal, now: datetime) -> None:
-    """End the tool; policies that name its arguments must be changed first. Raises PolicyInvalid."""
+    """End the tool; policies that name its arguments must be changed first.
+
+    Raises PolicyInvalid, NotPermitted.
+    """
     by.require("admin", "builder")
     with transaction.atomic():
         tool.delete()

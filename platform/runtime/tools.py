@@ -1,4 +1,4 @@
-"""The only door through which a tool is used: one HTTP call, governed, bounded, with a stable key."""
+"""The only door to tools: one HTTP call, governed, bounded, with a stable idempotency key."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from tenants import outgoing
 MAX_ANSWER_BYTES = 1024 * 1024
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.2
+LONGEST_PAUSES = 2
 
 
 class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool as the async path needs it. `repeatable`: it honours the Idempotency-Key, or only reads."""
+    """A tool as the async path needs it. `repeatable`: it honours the Idempotency-Key."""
 
     slug: str
     method: str
@@ -90,7 +91,7 @@ async def _try(spec: ToolSpec, arguments: dict[str, Any], key: str) -> dict[str,
     try:
         async with (
             outgoing.session(timeout=spec.timeout_seconds) as session,
-            session.request(spec.method, url, headers=headers, **body) as response,  # type: ignore[arg-type]
+            session.request(spec.method, url, headers=headers, **body) as response,
         ):
             return _understood(
                 spec, response.status, await outgoing.read_bounded(response, MAX_ANSWER_BYTES)

@@ -20,7 +20,7 @@ _GRAMMAR = MarkdownIt("commonmark").enable("table")
 class MarkdownParser:
     """CommonMark with tables; front matter is dropped."""
 
-    kind = "md"
+    kind = "markdown"
     suffixes: tuple[str, ...] = (".md", ".markdown")
     media_type = "text/markdown"
 

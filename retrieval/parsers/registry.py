@@ -32,8 +32,3 @@ def by_filename(filename: str) -> Parser:
             return parser
     known = ", ".join(suffix for parser in PARSERS for suffix in parser.suffixes)
     raise FormatUnknown(filename=filename, known=known)
-
-
-def by_kind(kind: str) -> Parser:
-    """The parser called `kind`, which must exist."""
-    return next(parser for parser in PARSERS if parser.kind == kind)

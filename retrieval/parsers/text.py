@@ -15,7 +15,7 @@ _HTML = re.compile(r"\s*<(?:!doctype html|html)\b", re.IGNORECASE)
 class TextParser:
     """Paragraphs are set apart by blank lines."""
 
-    kind = "txt"
+    kind = "text"
     suffixes: tuple[str, ...] = (".txt",)
     media_type = "text/plain"
 

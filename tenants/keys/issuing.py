@@ -87,7 +87,7 @@ def authenticate(presented: PresentedKey, *, now: datetime) -> Principal:
         return Principal(
             kind="client_app", id=key.public_id, name=key.name, tenant=presented.tenant
         )
-    member = principal_of(key.member)
+    member = principal_of(key.member) if key.member else None
     if member is None:
         raise KeyRefused
     return member

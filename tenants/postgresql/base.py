@@ -16,6 +16,9 @@ from django_tenants.postgresql_backend import base
 class DatabaseWrapper(base.DatabaseWrapper):
     """django-tenants' connection, which also sets the role, in one round trip a change."""
 
+    _setting_search_path: bool
+    search_path_set_schemas: list[str] | None
+
     @async_unsafe
     def _handle_search_path(self, cursor: Any = None) -> None:
         if self._setting_search_path or self.search_path_set_schemas is not None:

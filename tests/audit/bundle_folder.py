@@ -7,11 +7,12 @@ import json
 from pathlib import Path
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from audit import canonical, checkpoints
 from audit.checkpoints import Checkpoint, VerifierKey
 from audit.proofs import leaf_hash, root_of
 from audit.verify import layout
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 ORIGIN = "ledger.test/acme"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -23,18 +24,22 @@ def key_line(key: Ed25519PrivateKey = KEY, origin: str = ORIGIN) -> str:
 
 
 def entry(number: int, *, origin: str = ORIGIN) -> bytes:
-    return canonical.encode({
-        "actor": {"id": "refund-desk", "kind": "agent", "on_behalf_of": None, "version": "3"},
-        "correlation": str(UUID(int=7)),
-        "event": {"amount": number, "note": "Grüße \u2028 \U0001f600"},
-        "id": str(UUID(int=number)),
-        "kind": f"refund.step_{number % 5}",
-        "log": origin,
-        "recorded_at": "2026-03-02T12:00:00.000000Z",
-    })
+    return canonical.encode(
+        {
+            "actor": {"id": "refund-desk", "kind": "agent", "on_behalf_of": None, "version": "3"},
+            "correlation": str(UUID(int=7)),
+            "event": {"amount": number, "note": "Grüße \u2028 \U0001f600"},
+            "id": str(UUID(int=number)),
+            "kind": f"refund.step_{number % 5}",
+            "log": origin,
+            "recorded_at": "2026-03-02T12:00:00.000000Z",
+        }
+    )
 
 
-def build(folder: Path, *, size: int = 9, key: Ed25519PrivateKey = KEY, origin: str = ORIGIN) -> Path:
+def build(
+    folder: Path, *, size: int = 9, key: Ed25519PrivateKey = KEY, origin: str = ORIGIN
+) -> Path:
     """A whole bundle of `size` entries in `folder`."""
     folder.mkdir()
     lines = [entry(number, origin=origin) for number in range(size)]
@@ -54,11 +59,15 @@ def read_entries(folder: Path) -> list[bytes]:
     return (folder / layout.ENTRIES).read_bytes().splitlines()
 
 
-def seal(folder: Path, lines: list[bytes], *, key: Ed25519PrivateKey = KEY, origin: str = ORIGIN) -> None:
+def seal(
+    folder: Path, lines: list[bytes], *, key: Ed25519PrivateKey = KEY, origin: str = ORIGIN
+) -> None:
     """Write leaves and checkpoint over `lines`."""
     hashes = [leaf_hash(line) for line in lines]
     (folder / layout.LEAVES).write_text(
-        "".join(f"{at} {made.hex()} {json.loads(lines[at])['id']}\n" for at, made in enumerate(hashes))
+        "".join(
+            f"{at} {made.hex()} {json.loads(lines[at])['id']}\n" for at, made in enumerate(hashes)
+        )
     )
     checkpoint = Checkpoint(origin, len(lines), root_of(hashes))
     (folder / layout.CHECKPOINT).write_text(checkpoints.sign(checkpoint, key))

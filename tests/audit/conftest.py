@@ -1,60 +1,20 @@
-"""The only place for ledgers of the tests' own: rolled back with the test, or committed for good."""
+"""The only place for ledgers of a test's own: rolled back with it, or committed for good."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
-from uuid import UUID, uuid4
 
-import msgspec
-import psycopg
 import pytest
-from audit import ledger, sequencer
-from audit.checkpoints import Checkpoint
-from audit.entries import draft
-from audit.events import SYSTEM, Actor, Event
-from audit.group_commit import RECORD_ALL
-from audit.ledger import columns_of
-from audit.management.commands.run_sequencer import connection_parameters
-from bundle_folder import KEY
 from django.db import connection, transaction
+from own_logs import OwnLog, act_as, make_log
 from psycopg import sql
 from pytest_django import DjangoDbBlocker
 
 
-class NoteTaken(Event, kind="test.note_taken"):
-    """Somebody noted something. Only the tests record it."""
-
-    note: str
-    number: int = 0
-
-
-ROBO = Actor(kind="client_app", id="robo", on_behalf_of="customer 7")
-
-
-class OwnLog(msgspec.Struct, frozen=True):
-    """A log and the role that it belongs to."""
-
-    id: UUID
-    role: str
-    origin: str
-
-
-def make_log() -> OwnLog:
-    """A role without login and its log, in the caller's transaction."""
-    name = uuid4().hex[:12]
-    role, origin = f"{connection.settings_dict['NAME']}_{name}", f"ledger.test/{name}"
-    with connection.cursor() as cursor:
-        cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
-        grant = sql.SQL("GRANT {} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE")
-        cursor.execute(grant.format(sql.Identifier(role)))
-    return OwnLog(ledger.open_log(role=role, origin=origin), role, origin)
-
-
-def act_as(role: str) -> None:
-    """Let Django's connection be `role` until the test ends."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('role', %s, true)", [role])
+@pytest.fixture(autouse=True)
+def _afterwards_the_login_role() -> Iterator[None]:
+    yield
+    connection.set_schema_to_public()
 
 
 @pytest.fixture
@@ -67,27 +27,12 @@ def own_log(db: None) -> OwnLog:
 
 @pytest.fixture
 def other_log(db: None) -> OwnLog:
-    """Another tenant's log. The connection does not act for it. Rolled back."""
-    return make_log()
-
-
-def publish() -> Checkpoint:
-    """Seal everything that waits and publish it, within the test's transaction."""
-    raw = connection.connection
-    published = None
-    for log in sequencer.outstanding(raw):
-        while sequencer.seal(raw, log):
-            pass
-        published = sequencer.publish(raw, log, KEY) or published
-    assert published is not None
-    return published
-
-
-@contextlib.contextmanager
-def direct() -> Iterator[psycopg.Connection]:
-    """A connection of its own, as the login role, committing each statement."""
-    with psycopg.connect(**connection_parameters(), autocommit=True) as raw:
-        yield raw
+    """Another tenant's log. The connection is left who it was. Rolled back."""
+    before = connection.tenant
+    act_as("none")
+    made = make_log()
+    connection.set_tenant(before)
+    return made
 
 
 @pytest.fixture
@@ -99,13 +44,3 @@ def committed_log(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> 
         yield made
         with connection.cursor() as cursor:
             cursor.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(made.role)))
-
-
-def record_committed(raw: psycopg.Connection, log: OwnLog, count: int) -> list[UUID]:
-    """Record `count` notes in one commit, over `raw`."""
-    drafts = [draft(NoteTaken(note="kept", number=n), actor=SYSTEM) for n in range(count)]
-    columns = [list(column) for column in zip(*map(columns_of, drafts), strict=True)]
-    with raw.transaction():
-        raw.execute("SELECT set_config('role', %s, true)", [log.role])
-        raw.execute(RECORD_ALL, columns)
-    return [made.id for made in drafts]

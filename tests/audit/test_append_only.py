@@ -5,15 +5,16 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
+from django.db import DatabaseError, connection, transaction
+from django.db.utils import ProgrammingError
+from own_logs import NoteTaken, OwnLog, act_as, direct, publish
+from psycopg.errors import InsufficientPrivilege
+
 from audit import ledger, queries, roles
 from audit.events import SYSTEM
 from audit.ledger import NoLedger
 from audit.models import AppendOnly, Entry
 from audit.queries import EntryUnknown
-from conftest import NoteTaken, OwnLog, act_as, direct, publish
-from django.db import DatabaseError, connection, transaction
-from django.db.utils import ProgrammingError
-from psycopg.errors import InsufficientPrivilege
 
 TABLES = ["log", "entry", "pending", "leaf", "tree_head", "checkpoint"]
 
@@ -23,8 +24,7 @@ def _is_denied(statement: str, parameters: list[object] | None = None) -> bool:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement, parameters)
     except DatabaseError as problem:
-        assert isinstance(problem.__cause__, InsufficientPrivilege)
-        return True
+        return isinstance(problem.__cause__, InsufficientPrivilege)
     return False
 
 
@@ -32,6 +32,12 @@ def _rows(statement: str) -> list[tuple[object, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement)
         return cursor.fetchall()
+
+
+def _count(table: str) -> int:
+    ((count,),) = _rows(f"SELECT count(*)::int FROM audit.{table}")  # noqa: S608  (our own table)
+    assert isinstance(count, int)
+    return count
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -91,7 +97,7 @@ def test_a_tenant_can_not_seal(own_log: OwnLog, table: str):
     assert _is_denied(f"INSERT INTO audit.{table} DEFAULT VALUES")
 
 
-@pytest.mark.parametrize("payload", [b"[]", b"{", b"\xff{}", b'{"a":1,"a":2}', b'{"a":\n1}'])
+@pytest.mark.parametrize("payload", [b"[]", b"{", b"\xff{}", b'{"a":\n1}'])
 def test_what_is_no_json_object_on_one_line_is_no_entry(own_log: OwnLog, payload: bytes):
     with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(INSERT.format("", ""), [uuid4(), own_log.id, payload])
@@ -105,10 +111,10 @@ def test_a_tenant_sees_its_own_log_and_no_other_by_raw_sql(own_log: OwnLog, othe
     act_as(other_log.role)
     late = ledger.record(NoteTaken(note="pending"), actor=SYSTEM)
     for table in TABLES:
-        assert len(_rows(f"SELECT 1 FROM audit.{table}")) >= 1
+        assert _count(table) >= 1
     act_as(own_log.role)
     for table in TABLES[1:]:
-        assert _rows(f"SELECT 1 FROM audit.{table}") == []
+        assert _count(table) == 0
     assert _rows("SELECT id FROM audit.log") == [(own_log.id,)]
     for foreign in (theirs, late):
         with pytest.raises(EntryUnknown) as refusal:
@@ -117,11 +123,12 @@ def test_a_tenant_sees_its_own_log_and_no_other_by_raw_sql(own_log: OwnLog, othe
 
 
 def test_a_tenant_can_not_become_another(own_log: OwnLog, other_log: OwnLog):
-    """Only the session's own user decides which roles it may take on, so this needs one that is a tenant."""
-    rows = _rows(f"SELECT pg_has_role('{own_log.role}', '{other_log.role}', 'SET')")
-    rows += _rows(f"SELECT pg_has_role('{own_log.role}', '{roles.owner_of('test_countersign')}', 'MEMBER')")
-    rows += _rows(f"SELECT pg_has_role('{own_log.role}', '{roles.sequencer_of('test_countersign')}', 'MEMBER')")
-    assert rows == [(False,)] * 3
+    database = connection.settings_dict["NAME"]
+    for role in (other_log.role, roles.owner_of(database), roles.sequencer_of(database)):
+        assert _rows(f"SELECT pg_has_role('{own_log.role}', '{role}', 'MEMBER')") == [(False,)]
+    assert _rows(
+        f"SELECT pg_has_role('{own_log.role}', '{roles.tenants_of(database)}', 'SET')"
+    ) == [(False,)]
 
 
 def test_the_models_do_not_write_either(own_log: OwnLog):
@@ -147,7 +154,7 @@ def test_outside_a_tenant_there_is_no_ledger_to_read(own_log: OwnLog):
 
 def test_outside_a_tenant_there_is_no_ledger_to_write(own_log: OwnLog):
     act_as("none")
-    with pytest.raises((NoLedger, ProgrammingError)), transaction.atomic():
+    with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
         ledger.record(NoteTaken(note="whose?"), actor=SYSTEM)
 
 
@@ -156,7 +163,8 @@ def test_no_role_of_the_ledger_can_log_in(committed_log: OwnLog):
     names = [roles.owner_of(database), roles.sequencer_of(database), roles.tenants_of(database)]
     with direct() as raw:
         found = raw.execute(
-            "SELECT rolname, rolcanlogin OR rolsuper OR rolbypassrls OR rolcreaterole FROM pg_roles WHERE rolname = ANY(%s)",
+            "SELECT rolname, rolcanlogin OR rolsuper OR rolbypassrls OR rolcreaterole"
+            " FROM pg_roles WHERE rolname = ANY(%s)",
             [names],
         ).fetchall()
     assert dict(found) == dict.fromkeys(names, False)

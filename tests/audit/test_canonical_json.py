@@ -8,14 +8,17 @@ from uuid import uuid4
 
 import pytest
 import rfc8785
-from audit import canonical
-from audit.canonical import NotCanonical
-from audit.verify import lines
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit import canonical
+from audit.canonical import NotCanonical
+from audit.verify import lines
+
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-SCALARS = st.none() | st.booleans() | st.integers(-canonical.MAX_INTEGER, canonical.MAX_INTEGER) | TEXT
+SCALARS = (
+    st.none() | st.booleans() | st.integers(-canonical.MAX_INTEGER, canonical.MAX_INTEGER) | TEXT
+)
 VALUES = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
@@ -34,18 +37,25 @@ def test_the_verifier_knows_the_canonical_form_on_its_own(value):
 
 
 def test_keys_are_in_the_order_of_utf16_units():
-    assert canonical.encode({"\ufb33": 1, "\U0001f600": 2}) == '{"\U0001f600":2,"\ufb33":1}'.encode()
+    assert (
+        canonical.encode({"\ufb33": 1, "\U0001f600": 2}) == '{"\U0001f600":2,"\ufb33":1}'.encode()
+    )
 
 
 def test_a_tuple_is_an_array_and_a_choice_is_its_text():
     class State(enum.StrEnum):
         HELD = "held"
 
-    assert canonical.encode({"state": State.HELD, "votes": (1, 2)}) == b'{"state":"held","votes":[1,2]}'
+    assert (
+        canonical.encode({"state": State.HELD, "votes": (1, 2)})
+        == b'{"state":"held","votes":[1,2]}'
+    )
 
 
 def test_the_digest_is_sha256_in_hexadecimal():
-    assert canonical.digest({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+    assert (
+        canonical.digest({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 
 import pytest
-from audit import checkpoints
-from audit.checkpoints import Checkpoint, CheckpointMalformed, CheckpointNotSigned, VerifierKey
-from audit.proofs import EMPTY_ROOT
 from bundle_folder import KEY, ORIGIN, OTHER_KEY, key_line
 from hypothesis import given
 from hypothesis import strategies as st
+
+from audit import checkpoints
+from audit.checkpoints import Checkpoint, CheckpointMalformed, CheckpointNotSigned, VerifierKey
+from audit.proofs import EMPTY_ROOT
 
 CHECKPOINT = Checkpoint(ORIGIN, 1234, bytes(range(32)))
 
@@ -20,7 +21,8 @@ GO_NOTE = (
     "If you think cryptography is the answer to your problem,\n"
     "then you don't know what your problem is.\n"
     "\n"
-    "\u2014 PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
+    "\u2014 PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfq"
+    "dngotpRZb6KE6RyyBwJnAM=\n"
 )
 
 
@@ -59,7 +61,9 @@ def test_an_empty_log_can_be_signed_for():
 
 def test_signatures_of_others_beside_it_do_no_harm():
     note = checkpoints.sign(CHECKPOINT, KEY)
-    theirs = checkpoints.sign(CHECKPOINT._replace(origin="witness.test"), OTHER_KEY).splitlines()[-1]
+    theirs = checkpoints.sign(CHECKPOINT._replace(origin="witness.test"), OTHER_KEY).splitlines()[
+        -1
+    ]
     text, signature = note.split("\n\n")
     assert checkpoints.verify(f"{text}\n\n{theirs}\n{signature}", _key()) == CHECKPOINT
 
@@ -72,7 +76,9 @@ def test_another_key_of_the_same_name_is_not_the_key():
 
 def test_the_same_key_under_another_name_is_not_the_key():
     with pytest.raises(CheckpointNotSigned):
-        checkpoints.verify(checkpoints.sign(CHECKPOINT, KEY), VerifierKey("ledger.test/globex", KEY.public_key()))
+        checkpoints.verify(
+            checkpoints.sign(CHECKPOINT, KEY), VerifierKey("ledger.test/globex", KEY.public_key())
+        )
 
 
 def test_no_bit_of_a_signed_note_can_be_changed():
@@ -93,7 +99,14 @@ def test_garbage_is_malformed_and_nothing_worse(text):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("1234", "01234"), ("1234", "-1"), ("1234", "\u0661"), ("1234", ""), ("AAEC", "AA"), ("AAEC", "A!EC")],
+    [
+        ("1234", "01234"),
+        ("1234", "-1"),
+        ("1234", "\u0661"),
+        ("1234", ""),
+        ("AAEC", "AA"),
+        ("AAEC", "A!EC"),
+    ],
 )
 def test_a_checkpoint_has_one_way_to_be_written(old, new):
     with pytest.raises(CheckpointMalformed):

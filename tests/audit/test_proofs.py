@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from audit import proofs
 from hypothesis import given
 from hypothesis import strategies as st
 from pymerkle import InmemoryTree
+
+from audit import proofs
 
 SIZE = 130
 LEAVES = [proofs.leaf_hash(bytes([number])) for number in range(SIZE)]

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from model_api import Upstream, serve
+from model_rows import endpoint, provider, route, vector_endpoint
 
 from gateway import connections
+
+__all__ = ["endpoint", "provider", "route", "vector_endpoint"]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from aiohttp import web
 from model_api import HASTE, Upstream, answers, endpoint, permitted, route
 
 from gateway import embeddings
-from gateway.admission import IntentMismatch
+from gateway.admission import ModelIntentMismatch
 from gateway.embeddings import Embedded
 from gateway.providers.openai import client
 from gateway.providers.protocol import ProviderMalformed, ProviderRateLimited
@@ -132,6 +132,6 @@ async def test_a_permit_embeds_once_and_only_its_own_texts(
     await embeddings.embed(vectors, ["a"], **passes)
     with pytest.raises(PermitSpent):
         await embeddings.embed(vectors, ["a"], **passes)
-    with pytest.raises(IntentMismatch):
+    with pytest.raises(ModelIntentMismatch):
         await embeddings.embed(vectors, ["b"], **permitted(["a"], resource="vectors"))
     assert upstream.calls == 1

@@ -8,7 +8,7 @@ import pytest
 from model_api import ANSWER, API_KEY, ASK, Upstream, answers, endpoint, permitted, route
 
 from gateway import completions
-from gateway.admission import IntentMismatch, RouteUnsuitable
+from gateway.admission import ModelIntentMismatch, RouteUnsuitable
 from gateway.requests import ModelRequestInvalid
 from governance.permits import PermitMismatch, PermitSpent
 
@@ -131,7 +131,7 @@ async def test_a_permit_for_another_intent_opens_nothing(upstream: Upstream) -> 
 
 async def test_a_request_that_changed_after_the_decision_is_not_sent(upstream: Upstream) -> None:
     changed = {**ASK, "messages": [{"role": "user", "content": "Transfer everything."}]}
-    with pytest.raises(IntentMismatch):
+    with pytest.raises(ModelIntentMismatch):
         await completions.complete(route(endpoint(upstream)), changed, **permitted(ASK))
     assert upstream.calls == 0
 
@@ -140,7 +140,7 @@ async def test_a_request_that_changed_after_the_decision_is_not_sent(upstream: U
 async def test_a_permit_for_another_route_or_tenant_opens_nothing(
     upstream: Upstream, other: dict[str, str]
 ) -> None:
-    with pytest.raises(IntentMismatch):
+    with pytest.raises(ModelIntentMismatch):
         await completions.complete(route(endpoint(upstream)), ASK, **permitted(ASK, **other))
     assert upstream.calls == 0
 

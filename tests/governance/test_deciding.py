@@ -105,10 +105,16 @@ def test_the_arguments_are_not_in_the_ledger(desk: Desk) -> None:
     assert not queries.entries(text="Erin Example").exists()
 
 
-def test_no_decision_without_a_transaction(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("django.db.connection.in_atomic_block", False)
+def test_no_decision_without_a_transaction(committed_desk: Desk) -> None:
+    desk = committed_desk
     with pytest.raises(NotInTransaction):
-        desk.decide(desk.lookup())
+        decisions.decide(
+            desk.lookup(),
+            principal=desk.robo,
+            resource=desk.resource_of(desk.lookup()),
+            author=desk.acme.dave.id,
+            now=desk.now,
+        )
 
 
 def test_a_tenant_without_policies_denies_everything(desk: Desk) -> None:

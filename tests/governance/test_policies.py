@@ -187,6 +187,10 @@ def test_a_syntax_error_names_its_line_and_column(text: str, line: int, column: 
         ("context.arguments.refund_order.amount > 1", "optional"),
         ("principal is Agent && principal.version == principal.owner", "compatible"),
         ("context.argumentz has x", "argumentz"),
+        ("context.arguments has refund_order.amuont", "amuont"),
+        ("context.arguments has refund_orders.amount", "refund_orders"),
+        ("context has on_behalf", "on_behalf"),
+        ('!(resource has "colour")', "colour"),
     ],
 )
 def test_a_policy_that_does_not_fit_the_schema_is_refused_with_its_line(
@@ -199,6 +203,31 @@ def test_a_policy_that_does_not_fit_the_schema_is_refused_with_its_line(
     assert any(said in flaw["message"] for flaw in found)
     assert {flaw["policy"] for flaw in found} == {"second"}
     assert {flaw["line"] for flaw in found} <= {2, 4}
+
+
+def test_a_has_that_can_be_answered_is_accepted() -> None:
+    for condition in (
+        "context has on_behalf_of",
+        "context has arguments.refund_order.amount",
+        "context.arguments has refund_order",
+        "resource has effect",
+        "resource has classification",
+        "principal has owner",
+    ):
+        assert compiled(f'@id("a") permit(principal, action, resource) when {{ {condition} }};')
+
+
+@pytest.mark.parametrize(
+    "text", ["// \x00", "// \ud800", '@id("a\x00") permit(principal, action, resource);']
+)
+def test_a_text_that_no_row_can_keep_is_refused(text: str) -> None:
+    assert flaws(text)
+
+
+@pytest.mark.parametrize("identity", ["", " ", "a b", "é", "x" * 101])
+def test_an_id_is_short_and_plain(identity: str) -> None:
+    (flaw,) = flaws(f'@id("{identity}") permit(principal, action, resource);')
+    assert "@id" in flaw["message"]
 
 
 def test_an_unknown_action_is_refused() -> None:

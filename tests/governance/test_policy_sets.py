@@ -30,6 +30,14 @@ def in_force() -> PolicySet:
     return PolicySet.objects.get(active=True)
 
 
+def test_a_tenant_begins_once(desk: Desk) -> None:
+    before = in_force()
+    assert policy_sets.begin(desk.now) == before
+    PolicySet.objects.all().delete()
+    begun = policy_sets.begin(desk.now)
+    assert (begun.version, begun.text, begun.author) == (1, DEFAULT_POLICY, "countersign")
+
+
 def test_a_saved_text_is_a_new_version_in_force(desk: Desk) -> None:
     before = in_force()
     saved = desk.save(SMALL)

@@ -11,7 +11,7 @@ import wordllama
 from cast import Cast
 from retrieval_corpus import DOCUMENTS
 
-from retrieval import collections, documents, ingestion
+from retrieval import collections, documents, ingestion, parsing, parsing_child
 from retrieval.embedding import Embed, Vectors
 from retrieval.models import Collection
 
@@ -41,8 +41,11 @@ def shop(acme: Cast, now: datetime) -> Collection:
 
 
 @pytest.fixture
-def handbook(acme: Cast, shop: Collection, embed: Embed, now: datetime) -> Collection:
-    """The shop's documents, searchable."""
+def handbook(
+    acme: Cast, shop: Collection, embed: Embed, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> Collection:
+    """The shop's documents, searchable; parsed without a process of their own, which takes time."""
+    monkeypatch.setattr(parsing, "parse", parsing_child.parse)
     for filename, text in DOCUMENTS.items():
         uploaded = documents.upload(shop, filename, text.encode(), by=acme.dave, now=now)
         assert ingestion.ingest(uploaded.pk, embed=embed, now=now).state == "ready"

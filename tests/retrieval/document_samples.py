@@ -55,8 +55,13 @@ def docx() -> bytes:
 
 
 def docx_with(**members: bytes) -> bytes:
-    """The document above with members replaced or added; `__` in a name stands for `/`."""
-    named = {name.replace("__", "/") + ".xml": content for name, content in members.items()}
+    """The document above with members replaced or added; `word__document` is word/document.xml,
+    all others are binary.
+    """
+    named = {
+        name.replace("__", "/") + (".xml" if name == "word__document" else ".bin"): content
+        for name, content in members.items()
+    }
     file = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(docx())) as source,

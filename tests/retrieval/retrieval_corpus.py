@@ -5,7 +5,7 @@ from __future__ import annotations
 RETURNS = """\
 # Returns
 
-Customers may send back what they bought. This page says until when and in which state.
+This page tells our staff how to handle parcels that come back.
 
 ## Return window
 
@@ -79,10 +79,19 @@ GIFT_CARDS = """\
 
 A gift card is valid for three years from the end of the year in which it was bought.
 
-## Error codes at the till
+## Messages at the till
 
-Code GC-1107 means that the card was never activated. Code GC-2210 means that its balance is used
-up.
+### GC-1107
+
+The card was never activated.
+
+### GC-2210
+
+The balance of the card is used up.
+
+### GC-3050
+
+The card was reported stolen.
 
 ## Exchange for cash
 
@@ -99,17 +108,34 @@ goes to the data protection officer, Ms. Okafor.
 Recordings of telephone calls are erased after 90 days.
 """
 
+FAULTS = {
+    "F-0113": "The water tank is empty. Fill it and press start.",
+    "F-0131": "The water tank is missing. Put it in and press start.",
+    "F-0217": "The grinder is blocked. Empty the bean container and press start.",
+    "F-0271": "The grinder is too hot. Wait for ten minutes and press start.",
+    "F-0315": "The drip tray is full. Empty it and press start.",
+    "F-0351": "The drip tray is missing. Put it in and press start.",
+    "F-0419": "The brewing group is dirty. Rinse it and press start.",
+    "F-0491": "The brewing group is missing. Put it in and press start.",
+    "F-0713": "The milk hose is blocked. Rinse it and press start.",
+    "F-0731": "The milk hose is missing. Put it in and press start.",
+}
+COFFEE_MACHINE = "# Coffee machine\n\n" + "\n".join(
+    f"## Display shows {code}\n\n{text}\n" for code, text in FAULTS.items()
+)
+
 DOCUMENTS = {
     "returns_handbook.md": RETURNS,
     "shipping.html": SHIPPING,
     "warranty.md": WARRANTY,
     "gift-cards.md": GIFT_CARDS,
     "privacy.txt": PRIVACY,
+    "coffee_machine.md": COFFEE_MACHINE,
 }
 
 # A question as people ask it, and words of the passage that answers it.
 QUESTIONS = [
-    ("Until when can I send back something I have not worn?", "within 30 days of delivery"),
+    ("Until when can I return something I have not worn?", "within 30 days of delivery"),
     ("When does my money arrive after you got the parcel back?", "within 5 working days"),
     ("Where does the refund go if I paid by card?", "card or account that was charged"),
     ("What amount may a clerk refund without a supervisor?", "up to 50 EUR alone"),
@@ -121,8 +147,16 @@ QUESTIONS = [
     ("How long is the guarantee on batteries?", "Batteries are covered for 6 months"),
     ("Does the warranty cover water damage?", "Damage by dropping, water"),
     ("For how many years is a gift card valid?", "valid for three years"),
-    ("What does GC-2210 mean?", "GC-2210"),
+    ("What does GC-2210 mean?", "balance of the card is used up"),
     ("Can a gift card be paid out in cash?", "not exchanged for cash"),
     ("When are phone call recordings deleted?", "Recordings of telephone calls"),
+    ("Why does the till show GC-3050?", "reported stolen"),
+    ("The till says GC-1107, what is wrong with the gift card?", "never activated"),
+    ("Which form is TR-47B?", "form TR-47B"),
+    ("My toaster fell on the floor, is it still under guarantee?", "Damage by dropping"),
+    ("How soon will I be reimbursed?", "within 5 working days"),
+    ("The display of my coffee machine shows F-0731", "milk hose is missing"),
+    ("How do I fix the fault F-0217?", "grinder is blocked"),
+    ("F-0491 on the display: what now?", "brewing group is missing"),
     ("How long do you keep order data?", "order data for ten years"),
 ]

@@ -23,7 +23,7 @@ from retrieval.parsers.protocol import (
     DocumentTooLong,
     NotWhatItSays,
 )
-from retrieval.parsers.registry import by_kind
+from retrieval.parsing_child import parser_for
 
 PDF = samples.pdf(["A page."])
 
@@ -36,10 +36,10 @@ PDF = samples.pdf(["A page."])
         ("docx", PDF),
         ("docx", samples.zipped(readme=b"an archive, but no document")),
         ("docx", bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600)),
-        ("txt", PDF),
-        ("txt", b"\x89PNG\r\n\x1a\n\x00\x00"),
-        ("txt", b"<!DOCTYPE html><p>a page</p>"),
-        ("md", samples.docx()),
+        ("text", PDF),
+        ("text", b"\x89PNG\r\n\x1a\n\x00\x00"),
+        ("text", b"<!DOCTYPE html><p>a page</p>"),
+        ("markdown", samples.docx()),
         ("html", b"no tag at all, 3 < 4"),
         ("html", b"<p>\x00\x01</p>"),
     ],
@@ -48,14 +48,14 @@ def test_content_that_is_not_what_the_name_says_is_refused_at_a_glance(
     kind: str, content: bytes
 ) -> None:
     with pytest.raises(NotWhatItSays):
-        by_kind(kind).check(content)
+        parser_for(kind).check(content)
 
 
 @pytest.mark.parametrize(
     ("kind", "content"),
     [
-        ("txt", b" \n\t "),
-        ("md", b"---\ntags: none\n---\n"),
+        ("text", b" \n\t "),
+        ("markdown", b"---\ntags: none\n---\n"),
         ("html", b"<html><script>let x</script></html>"),
         ("pdf", samples.pdf([])),
         (
@@ -80,7 +80,7 @@ def test_a_pdf_with_a_password_is_encrypted() -> None:
 
 def test_a_word_document_with_a_password_is_encrypted() -> None:
     with pytest.raises(DocumentEncrypted):
-        by_kind("docx").check(samples.encrypted_docx())
+        parser_for("docx").check(samples.encrypted_docx())
 
 
 @pytest.mark.parametrize(
@@ -150,13 +150,13 @@ def test_an_entity_bomb_is_refused_before_it_is_expanded() -> None:
 def test_a_pdf_with_endless_pages_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pdf, "MAX_PAGES", 3)
     with pytest.raises(DocumentTooLong, match="3 pages"):
-        by_kind("pdf").parse(samples.pdf(*(["A page."] for _ in range(4))))
+        parser_for("pdf").parse(samples.pdf(*(["A page."] for _ in range(4))))
 
 
 def test_more_text_than_a_document_may_hold_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsing_child, "MAX_CHARACTERS", 10)
     with pytest.raises(DocumentTooLong, match="10 characters"):
-        parsing_child.parse("txt", b"eleven chars")
+        parsing_child.parse("text", b"eleven chars")
 
 
 def test_a_document_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ def test_however_the_parsing_process_ends_the_caller_gets_a_problem(
     ended = subprocess.CompletedProcess([], status, b"", b"")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
     with pytest.raises(problem):
-        parsing.parse("txt", b"text")
+        parsing.parse("text", b"text")
 
 
 def test_the_parsing_process_gets_none_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,5 +194,5 @@ def test_the_parsing_process_gets_none_of_our_environment(monkeypatch: pytest.Mo
     monkeypatch.setenv("SECRET_KEY", "not for parsers")
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(DocumentCorrupt):
-        parsing.parse("txt", b"text")
+        parsing.parse("text", b"text")
     assert seen["env"] == {"PYTHONDONTWRITEBYTECODE": "1"}

@@ -8,7 +8,7 @@ import document_samples as samples
 import pytest
 from retrieval_corpus import PRIVACY, RETURNS, SHIPPING
 
-from retrieval import parsers, parsing
+from retrieval import parsers, parsing, parsing_child
 from retrieval.blocks import Block
 from retrieval.parsers import registry
 from retrieval.parsers.docx import PARSER as DOCX
@@ -31,7 +31,7 @@ def test_a_name_without_a_known_ending_is_refused_with_the_known_ones() -> None:
 
 @pytest.mark.parametrize("filename", ["a.TXT", "b.markdown", "c.HTM", "d.pdf", "e.docx"])
 def test_endings_are_read_in_any_case(filename: str) -> None:
-    assert registry.by_filename(filename).kind in {"txt", "md", "html", "pdf", "docx"}
+    assert registry.by_filename(filename).kind in {"text", "markdown", "html", "pdf", "docx"}
 
 
 def test_markdown_keeps_headings_above_their_text() -> None:
@@ -142,12 +142,12 @@ def test_text_that_postgresql_cannot_hold_is_cleaned() -> None:
 @pytest.mark.parametrize(
     ("kind", "content"),
     [
-        ("txt", PRIVACY.encode()),
-        ("md", RETURNS.encode()),
+        ("text", PRIVACY.encode()),
+        ("markdown", RETURNS.encode()),
         ("html", SHIPPING.encode()),
         ("pdf", samples.pdf(["One page."])),
         ("docx", samples.docx()),
     ],
 )
 def test_the_parsing_process_gives_the_same_blocks(kind: str, content: bytes) -> None:
-    assert parsing.parse(kind, content) == registry.by_kind(kind).parse(content)
+    assert parsing.parse(kind, content) == parsing_child.parser_for(kind).parse(content)

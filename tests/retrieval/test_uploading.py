@@ -31,7 +31,7 @@ def test_an_upload_is_queued_with_its_bytes_hash_and_uploader(
     )
     document = queries.access_document(made.pk, principal=acme.bob)
     assert (document.state, document.title) == ("queued", "Returns handbook")
-    assert (document.filename, document.kind) == ("returns_handbook.md", "md")
+    assert (document.filename, document.kind) == ("returns_handbook.md", "markdown")
     assert document.sha256 == hashlib.sha256(b"# Hi\nthere").hexdigest()
     assert document.metadata == {"year": 2026}
     assert (document.uploaded_by_kind, document.uploaded_by) == ("member", acme.dave.id)

@@ -1,4 +1,4 @@
-"""The only place where an operator makes a tenant: `manage.py create_tenant acme admin@acme.test`."""
+"""The only place where an operator makes a tenant, with its first admin."""
 
 from __future__ import annotations
 

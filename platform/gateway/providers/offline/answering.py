@@ -97,14 +97,10 @@ def gathered(conversation: Conversation) -> list[Passage]:
 def _plain(conversation: Conversation) -> list[Passage]:
     """Context without references: system and earlier user messages, statements of the request."""
     stated = " ".join(
-        clause for clause in moods.clauses(conversation.request) if not _asked(clause)
+        clause for clause in moods.clauses(conversation.request) if not moods.asks(clause)
     )
     texts = [*conversation.context, stated]
     return [Passage(ref="", document="", heading="", text=text) for text in texts if text]
-
-
-def _asked(clause: str) -> bool:
-    return moods.asks(clause)
 
 
 def _best(request: str, passages: list[Passage], threshold: float) -> list[Quote]:

@@ -182,13 +182,18 @@ def _told_to_read(tool: OfferedTool, request: str) -> bool:
 def _searching(
     conversation: Conversation, searches: list[OfferedTool], acts: list[_Act]
 ) -> Call | None:
-    """A search with the request as the question: for questions, and for what a search is about."""
+    """A search with the request as the question: for questions, and before acts.
+
+    A search that is about something else is made only if there is no other (before an act), or
+    while nothing was found.
+    """
     request = conversation.request
     if not _worth_searching(conversation, acts):
         return None
     for tool in searches:
         filled = fill(tool, request, clause=None, results=list(conversation.results))
-        fitting = topic(tool, request) > 0 or not (acts or _has_passages(conversation))
+        alone = not _has_passages(conversation) and (not acts or len(searches) == 1)
+        fitting = alone or topic(tool, request) > 0
         call = _fresh(tool, filled, conversation) if fitting and not filled.missing else None
         if call:
             return call

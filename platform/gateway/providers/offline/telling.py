@@ -19,7 +19,7 @@ def tell(result: ToolResult, tool: OfferedTool, request: str) -> str:
     error = result.error
     if error is not None:
         return _told_error(tool, error)
-    stated = _stated(result, request)
+    stated = _stated(result, request if tool.reads else "")
     if tool.reads:
         return f"According to {tool.name}: {stated}." if stated else f"{tool.name} found nothing."
     done = _done(tool)
@@ -65,15 +65,19 @@ def _stated(result: ToolResult, request: str) -> str:
 
 def _flat(row: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """A result's fields as words and text; objects one level down are told as their own fields."""
-    currency = row.get("currency")
+    currency = row.get("currency") if any(_in_cents(key) for key in row) else None
     fields: list[tuple[str, str]] = []
     for key, value in row.items():
         name = f"{prefix}{text_of(key).replace('_', ' ')}"
         if isinstance(value, dict) and not prefix:
             fields += _flat(value, f"{name} ")
-        elif value is not None and value != "":
+        elif value is not None and value != "" and value is not currency:
             fields.append(_field(name, value, currency))
     return fields[:MAX_FIELDS]
+
+
+def _in_cents(key: Any) -> bool:
+    return text_of(key).endswith("_cents")
 
 
 def _field(name: str, value: Any, currency: Any) -> tuple[str, str]:

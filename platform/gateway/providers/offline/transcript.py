@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 MAX_REQUEST_MESSAGES = 6
+REQUEST_ENDS = 6_000
 
 
 class Passage(msgspec.Struct, frozen=True):
@@ -64,13 +65,17 @@ def read(messages: object) -> Conversation:
     """Read chat messages of whatever quality; what is not a message is passed over.
 
     `request` is the last user message, with those before it that only led to a question back;
-    `results` are the tool results since then, `earlier` those before.
+    `results` are the tool results since then, `earlier` those before. Of a request longer than
+    12,000 characters only both ends are planned from: people command before or after what they
+    paste; the whole of it is `context`.
     """
     rows = [row for row in messages if isinstance(row, dict)] if isinstance(messages, list) else []
     start, request = _request(rows)
+    cut = _cut(request)
+    context = [_text(row) for row in rows if _is_context(row, rows, start)]
     return Conversation(
-        request=request,
-        context=tuple(filter(None, (_text(row) for row in rows if _is_context(row, rows, start)))),
+        request=cut,
+        context=tuple(filter(None, [*context, request if cut != request else ""])),
         earlier=tuple(_results(rows[:start], rows)),
         results=tuple(_results(rows[start:], rows)),
         length=len(rows),
@@ -105,6 +110,12 @@ def _request(rows: list[dict[str, Any]]) -> tuple[int, str]:
             break
         first -= 1
     return users[first], "\n".join(_text(rows[index]) for index in users[first:])
+
+
+def _cut(request: str) -> str:
+    if len(request) <= 2 * REQUEST_ENDS:
+        return request
+    return f"{request[:REQUEST_ENDS]}\n{request[-REQUEST_ENDS:]}"
 
 
 def _asked_back(rows: list[dict[str, Any]], index: int) -> bool:

@@ -11,13 +11,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
 from gateway.providers.offline.transcript import text_of
+from gateway.providers.protocol import Json
 
-Json = dict[str, Any]
 FINGERPRINT = "offline"
 TOKEN = re.compile(r"\w+|[^\w\s]")
 SLICE = re.compile(r"\S+\s*|\s+")

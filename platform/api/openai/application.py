@@ -1,0 +1,62 @@
+"""The only place that maps the data plane's addresses: a small ASGI application before Django's."""
+
+from __future__ import annotations
+
+from starlette.types import Receive, Scope, Send
+
+from api.openai import agent_answers, bodies, chat_completions, embeddings, listing
+from api.openai.callers import Caller, caller_of, route_for
+from api.openai.exchange import Exchange
+from api.openai.problems import AddressUnknown, MethodUnknown
+from audit.errors import Problem
+from runtime.direct_calls import DirectCalls
+from runtime.snapshots import Snapshots
+
+MODELS = "/v1/models"
+METHODS = {"/v1/chat/completions": "POST", "/v1/embeddings": "POST", MODELS: "GET"}
+
+
+class DataPlane:
+    """Answers `/v1/…`. Belongs to the event loop of its snapshots and calls."""
+
+    def __init__(self, snapshots: Snapshots, calls: DirectCalls) -> None:
+        self._snapshots = snapshots
+        self._calls = calls
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request; a problem becomes an error in OpenAI's words."""
+        exchange = Exchange(scope, receive, send)
+        try:
+            await self._answer(exchange)
+        except Problem as problem:
+            await exchange.refuse(problem)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        path = exchange.path
+        allowed = "GET" if path.startswith(f"{MODELS}/") else METHODS.get(path)
+        if allowed is None:
+            raise AddressUnknown(path=path[:200])
+        if exchange.method != allowed:
+            raise MethodUnknown(path=path[:200], allowed=allowed)
+        caller = await caller_of(exchange, self._snapshots)
+        if path == "/v1/chat/completions":
+            await self._chat(exchange, caller)
+        elif path == "/v1/embeddings":
+            await self._embed(exchange, caller)
+        else:
+            name = path.removeprefix(MODELS).removeprefix("/")
+            await exchange.answer(listing.body_of(caller.snapshot, name))
+
+    async def _chat(self, exchange: Exchange, caller: Caller) -> None:
+        request = bodies.chat(await exchange.body())
+        model: str = request["model"]
+        if model.startswith(bodies.AGENT):
+            await agent_answers.answer(exchange, caller, request)
+            return
+        route = await route_for(model, caller, self._snapshots)
+        await chat_completions.answer(exchange, caller, route, request, self._calls)
+
+    async def _embed(self, exchange: Exchange, caller: Caller) -> None:
+        wanted = bodies.to_embed(await exchange.body())
+        route = await route_for(wanted.model, caller, self._snapshots)
+        await embeddings.answer(exchange, caller, route, wanted, self._calls)

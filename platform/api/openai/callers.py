@@ -1,0 +1,65 @@
+"""The only place where a request of the data plane gets its principal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from api.authentication import SignInNeeded
+from api.openai.exchange import Exchange
+from api.openai.problems import ModelUnknown
+from runtime.snapshots import Offered, Snapshot, Snapshots
+from tenants.keys.issuing import KeyRefused
+from tenants.keys.secrets import PresentedKey, parse
+from tenants.principals import Principal
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who calls, and what is known of their tenant."""
+
+    principal: Principal
+    snapshot: Snapshot
+
+
+async def caller_of(exchange: Exchange, snapshots: Snapshots) -> Caller:
+    """Whom the request's key speaks for.
+
+    Raises SignInNeeded, ConfigurationUnavailable, and KeyRefused: unknown, revoked, foreign to
+    this host and malformed look alike.
+    """
+    presented = _presented(exchange)
+    if snapshots.tenant_of_host(exchange.host) not in {None, presented.tenant}:
+        raise KeyRefused
+    caller = _known(presented, await snapshots.of(presented.tenant))
+    # A key that was made a moment ago is not in the snapshot yet.
+    caller = caller or _known(presented, await snapshots.newer(presented.tenant))
+    if caller is None:
+        raise KeyRefused
+    return caller
+
+
+async def route_for(model: str, caller: Caller, snapshots: Snapshots) -> Offered:
+    """The route that a client calls a model. Raises ModelUnknown."""
+    route = caller.snapshot.routes.get(model)
+    if route is None:
+        newer = await snapshots.newer(caller.snapshot.tenant)
+        route = newer.routes.get(model) if newer else None
+    if route is None:
+        raise ModelUnknown(model=model[:100], param="model")
+    return route
+
+
+def _presented(exchange: Exchange) -> PresentedKey:
+    scheme, _, text = exchange.header(b"authorization").partition(" ")
+    if scheme.lower() != "bearer":
+        raise SignInNeeded
+    presented = parse(text.strip())
+    if presented is None:
+        raise KeyRefused
+    return presented
+
+
+def _known(presented: PresentedKey, snapshot: Snapshot | None) -> Caller | None:
+    principal = snapshot.principal_of(presented, now=datetime.now(UTC)) if snapshot else None
+    return Caller(principal, snapshot) if snapshot and principal else None

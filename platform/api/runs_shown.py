@@ -1,0 +1,81 @@
+"""The only place that says how the API shows runs and steps."""
+
+from __future__ import annotations
+
+from rest_framework import serializers
+
+from api.shapes import Thing
+from runtime.models import Run, Step
+
+
+class FailureShown(serializers.Serializer[None]):
+    """Why a run ended without an answer."""
+
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class RunShown(serializers.ModelSerializer[Run]):
+    """A run. `answer` holds text and citations once it is completed; `approval` is awaited."""
+
+    agent = serializers.CharField(source="version.agent.slug")
+    version = serializers.IntegerField(source="version.number")
+    answer = Thing(allow_null=True)
+    failure = FailureShown(allow_null=True)
+    approval = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Run
+        fields = (
+            "id",
+            "agent",
+            "version",
+            "task",
+            "state",
+            "answer",
+            "failure",
+            "approval",
+            "requester_kind",
+            "requester",
+            "on_behalf_of",
+            "tokens",
+            "cost_micros",
+            "created_at",
+            "ended_at",
+        )
+
+    def get_approval(self, run: Run) -> str | None:
+        """The approval that a held run waits for."""
+        if run.state != "held":
+            return None
+        held = run.steps.filter(state="held").order_by("-number").first()
+        return str(held.approval) if held and held.approval else None
+
+
+class StepShown(serializers.ModelSerializer[Step]):
+    """One intent of a run, and what came of it."""
+
+    reasons = serializers.ListField(child=serializers.CharField())
+    intent = Thing()
+    turn = Thing(allow_null=True)
+    usage = Thing()
+
+    class Meta:
+        model = Step
+        fields = (
+            "number",
+            "action",
+            "resource",
+            "state",
+            "intent",
+            "digest",
+            "reasons",
+            "error_code",
+            "approval",
+            "decision",
+            "turn",
+            "usage",
+            "attempts",
+            "started_at",
+            "ended_at",
+        )

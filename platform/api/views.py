@@ -1,0 +1,74 @@
+"""The only place for what all views of the API have in common: in, one call, out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import QuerySet
+from django.urls import reverse
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.views import APIView
+
+from api.authentication import PrincipalRequest
+from api.pagination import ByCursor
+from api.shapes import Query, Shape
+
+Shown = type[BaseSerializer[Any]]
+
+
+class AlwaysTheFirst(BaseContentNegotiation):
+    """Answers are JSON, whatever `Accept` says; event streams are chosen before DRF is asked."""
+
+    def select_parser(self, request: Request, parsers: Sequence[Any]) -> Any | None:
+        """The parser of the body's media type, or None (415)."""
+        sent = (request.content_type or "").partition(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == sent), None)
+
+    def select_renderer(
+        self,
+        request: Request,
+        renderers: Sequence[BaseRenderer],
+        format_suffix: str | None = None,
+    ) -> tuple[BaseRenderer, str]:
+        """The view's first renderer."""
+        return renderers[0], renderers[0].media_type
+
+
+class ApiView(APIView):
+    """A view for a principal: `request.user` is one."""
+
+    request: PrincipalRequest
+    pagination_class = ByCursor
+
+    def sent(self, shape: type[Shape]) -> dict[str, Any]:
+        """The body's values. Raises ValidationError."""
+        made = shape(data=self.request.data)
+        made.is_valid(raise_exception=True)
+        return dict(made.validated_data)
+
+    def asked(self, shape: type[Query] = Query) -> dict[str, Any]:
+        """The query's filters. Raises ValidationError."""
+        made = shape(data=self.request.query_params.dict())
+        made.is_valid(raise_exception=True)
+        return made.filters()
+
+    def page(self, rows: QuerySet[Any], shown: Shown) -> Response:
+        """One page of `rows`. Raises CursorMalformed."""
+        paginator = self.pagination_class()
+        found = paginator.paginate_queryset(rows, self.request, view=self)
+        return paginator.get_paginated_response(shown(found, many=True).data)
+
+
+def created(shown: BaseSerializer[Any], view_name: str, *where: Any) -> Response:
+    """201 with the address of what was made."""
+    return Response(shown.data, status=201, headers={"Location": address(view_name, *where)})
+
+
+def address(view_name: str, *where: Any) -> str:
+    """The path of a resource of the API."""
+    return reverse(f"api:{view_name}", args=where)

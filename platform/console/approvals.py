@@ -1,0 +1,150 @@
+"""The only place for the pages of approvals: the reviewer's desk."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from audit.errors import Problem
+from console import names, pages, sentences
+from console.entrance import enters
+from console.pages import MemberRequest
+from governance import approvals, queries, statements, verdicts
+from governance.models import Approval, PolicySet, State
+from governance.policies import Verdict
+from runtime import runs
+from runtime.models import Run, Tool
+from tenants.principals import Principal
+
+TABS = {
+    "waiting": ("Waiting", (State.PENDING,)),
+    "approved": ("Approved", (State.APPROVED, State.SPENT)),
+    "rejected": ("Rejected", (State.REJECTED,)),
+    "over": ("Expired or cancelled", (State.EXPIRED, State.CANCELLED)),
+}
+
+
+class Statement(msgspec.Struct, frozen=True):
+    """A policy that had a say: its `@id`, its text, and the line where it begins."""
+
+    id: str
+    source: str
+    line: int
+
+
+@enters("approvals")
+def queue(request: MemberRequest) -> HttpResponse:
+    """What waits for a vote, oldest first; or what was settled, newest first."""
+    chosen = pages.asked(request, "show")
+    chosen = chosen if chosen in TABS else "waiting"
+    rows = queries.pending(principal=request.principal)
+    if chosen != "waiting":
+        rows = queries.approvals(principal=request.principal).filter(state__in=TABS[chosen][1])
+    context = {
+        "page": pages.cut(rows.defer("evidence"), request),
+        "tabs": {key: title for key, (title, _) in TABS.items()},
+        "chosen": chosen,
+        "names": names.known(),
+        "now": timezone.now(),
+    }
+    if "HX-Request" not in request.headers:
+        return pages.show(request, "approvals/queue", context)
+    return pages.part(request, "approvals/_rows", context)
+
+
+@enters("approvals")
+def detail(request: MemberRequest, approval: UUID) -> HttpResponse:
+    """One approval: what will happen, why it was held, and what led to it."""
+    row = queries.access_approval(approval, principal=request.principal)
+    return pages.show(request, "approvals/detail", _context(row, request.principal))
+
+
+@enters("approvals", to_change=True)
+@require_POST
+def vote(request: MemberRequest, approval: UUID) -> HttpResponse:
+    """Approve or reject; what speaks against it is said beside the form."""
+    row = queries.access_approval(approval, principal=request.principal)
+    verdict = "approve" if request.POST.get("verdict") == "approve" else "reject"
+    reason = request.POST.get("reason", "").replace("\0", "").strip()
+    try:
+        runs.settle_approval(
+            row, verdict=verdict, by=request.principal, now=timezone.now(), reason=reason
+        )
+    except Problem as problem:
+        row = queries.access_approval(approval, principal=request.principal)
+        context = {**_context(row, request.principal), "problem": problem, "reason": reason}
+        return pages.show(request, "approvals/detail", context, status=problem.status)
+    word = "Approved" if verdict == "approve" else "Rejected"
+    messages.success(request, f"{word}: {sentences.planned(row.action, row.resource)}.")
+    return redirect("console:approval", row.pk)
+
+
+def _context(row: Approval, member: Principal) -> dict[str, Any]:
+    now = timezone.now()
+    tool = Tool.objects.filter(slug=row.resource).first() if row.action == "use_tool" else None
+    verdict = Verdict(outcome="held", code=row.code)
+    return {
+        "approval": row,
+        "sentence": sentences.planned(row.action, row.resource),
+        "tool": tool,
+        "effect": sentences.EFFECTS.get(tool.effect, "") if tool else "",
+        "arguments": sentences.arguments(
+            row.intent["arguments"], tool.parameters if tool else {}, row.evidence
+        ),
+        "why": verdicts.explain(verdict),
+        "statements": statements_of(row),
+        "evidence": [{**piece, "title": sentences.title_of(piece)} for piece in row.evidence],
+        "trusted": sentences.TRUSTED,
+        "votes": row.votes.all(),
+        "run": Run.objects.filter(pk=row.run).first() if row.run else None,
+        "bar": bar_of(row, member, now),
+        "names": names.known(),
+        **_neighbours(row, member),
+    }
+
+
+def bar_of(row: Approval, member: Principal, now: datetime) -> str:
+    """Why this member can't vote on it now, in a sentence; "" where they can.
+
+    The verbs check all of it again: this is only what the page says.
+    """
+    if row.state != State.PENDING:
+        return f"It was settled already: it is {row.get_state_display().lower()}."
+    if row.expires_at <= now:
+        return "Its time is over: nobody can vote on it any more."
+    if not member.has(*approvals.VOTERS):
+        return "Only reviewers and admins vote. You can read everything here."
+    if member.id in {row.requester, row.intent.get("on_behalf_of")}:
+        return "You asked for this, so somebody else has to countersign it."
+    if member.id == row.agent_author:
+        return "You wrote this agent, so somebody else has to countersign what it proposes."
+    return ""
+
+
+def statements_of(row: Approval) -> list[Statement]:
+    """The policies named as reasons, from the version that was in force."""
+    text = PolicySet.objects.filter(version=row.policy_version).values_list("text", flat=True)
+    found = {
+        identity: Statement(identity, each.source, each.text.count("\n", 0, each.start) + 1)
+        for each in statements.split(text.first() or "")
+        for identity in row.reasons
+        if f'@id("{identity}")' in each.source
+    }
+    return list(found.values())
+
+
+def _neighbours(row: Approval, member: Principal) -> dict[str, Any]:
+    """Where `j` and `k` lead: the next and the previous that wait, by age."""
+    waiting = queries.pending(principal=member).only("id").prefetch_related(None)
+    younger = waiting.filter(created_at__gte=row.created_at).exclude(pk=row.pk)
+    older = waiting.filter(created_at__lt=row.created_at).reverse()
+    following = younger.first() or waiting.exclude(pk=row.pk).first()
+    return {"following": following, "previous": older.first()}

@@ -1,0 +1,17 @@
+"""The only place that finishes the composition when Django is loaded."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class CountersignConfig(AppConfig):
+    """Makes the work queue's application the default one, in every thread."""
+
+    name = "countersign"
+
+    def ready(self) -> None:
+        """Load what registers itself."""
+        from countersign import celery  # noqa: PLC0415  (settings are complete only now)
+
+        celery.app.set_default()

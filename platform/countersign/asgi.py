@@ -1,0 +1,111 @@
+"""The only place that composes the web process: the data plane, static files and Django, in one.
+
+`/v1/…` never enters Django's handler; `/static/…` is served from STATIC_ROOT; the rest is Django's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import psycopg
+from django.core.asgi import get_asgi_application
+from psycopg.conninfo import make_conninfo
+from psycopg_pool import AsyncConnectionPool
+from starlette.responses import Response
+from starlette.routing import Mount, Router
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "countersign.settings")
+django = get_asgi_application()
+
+# Only a Django that is set up has models, which these import.
+from django.conf import settings  # noqa: E402
+
+from api.openai.application import DataPlane  # noqa: E402
+from audit.group_commit import GroupCommit  # noqa: E402
+from countersign.body_limit import BodyLimit  # noqa: E402
+from countersign.celery import app as queue  # noqa: E402
+from gateway import connections  # noqa: E402
+from runtime import snapshot_loading  # noqa: E402
+from runtime.direct_calls import DirectCalls  # noqa: E402
+from runtime.snapshots import Snapshots  # noqa: E402
+
+CONNECTIONS = 8
+# A ledger or a configuration that takes longer counts as one that is not there.
+DATABASE_SECONDS = 5
+
+# Every thread sends to this queue; without it only the one that made it would.
+queue.set_default()
+
+
+class CachedStaticFiles(StaticFiles):
+    """Static files, which browsers keep for an hour and then ask whether they changed."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """The file, or that the browser's copy is still right."""
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "public, max-age=3600"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+def _pool() -> AsyncConnectionPool[Any]:
+    """The data plane's connections to Django's database: in autocommit, as the login role."""
+    database = settings.DATABASES["default"]
+    names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host"}
+    names["PORT"] = "port"
+    known = {names[key]: value for key, value in database.items() if key in names and value}
+    options = {key: value for key, value in database["OPTIONS"].items() if key != "pool"}
+    return AsyncConnectionPool(
+        make_conninfo(**known, **options),
+        kwargs={"autocommit": True},
+        min_size=2,
+        max_size=CONNECTIONS,
+        timeout=DATABASE_SECONDS,
+        configure=_configure,
+        open=False,
+    )
+
+
+async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
+    milliseconds = str(DATABASE_SECONDS * 1_000)
+    await connection.execute("SELECT set_config('statement_timeout', %s, false)", [milliseconds])
+
+
+@contextlib.asynccontextmanager
+async def lifespan(_: object) -> AsyncIterator[dict[str, DataPlane]]:
+    """Open what the data plane stands on; close it in the reverse order, settlements first."""
+    settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+    async with contextlib.AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(_pool())
+        stack.push_async_callback(connections.close)
+        commits = GroupCommit(pool)
+        stack.push_async_callback(commits.aclose)
+        snapshots = Snapshots(pool, snapshot_loading.load)
+        await stack.enter_async_context(snapshots.kept_fresh())
+        calls = DirectCalls(commits)
+        stack.push_async_callback(calls.aclose)
+        yield {"data_plane": DataPlane(snapshots, calls)}
+
+
+async def _data_plane(scope: Scope, receive: Receive, send: Send) -> None:
+    await scope["state"]["data_plane"](scope, receive, send)
+
+
+application = BodyLimit(
+    Router(
+        [
+            Mount("/v1", app=_data_plane),
+            Mount(
+                "/static", app=CachedStaticFiles(directory=settings.STATIC_ROOT, check_dir=False)
+            ),
+            Mount("/", app=cast("ASGIApp", django)),
+        ],
+        lifespan=lifespan,
+    ),
+    limit=settings.MAX_BODY_BYTES,
+)

@@ -1,0 +1,243 @@
+"""The only place where a client's own model call is governed and performed without a run.
+
+Each call is decided by the same policies, through the same permits and into the same ledger as an
+agent's; only the plumbing differs: a snapshot instead of rows, group commits instead of Django's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import orjson
+
+from audit.entries import draft
+from audit.errors import Problem
+from audit.events import Event
+from audit.group_commit import GroupCommit, LedgerUnavailable
+from gateway import completions, embeddings, requests
+from gateway.completions import Completion, Streaming
+from gateway.embeddings import Embedded
+from gateway.events import ModelCallFailed
+from governance import permits, verdicts
+from governance.events import actor_of, decided
+from governance.intents import CallModel
+from governance.permits import Permit
+from governance.policies import Verdict
+from governance.verdicts import PrincipalFacts
+from runtime.events import EffectBegun, EffectEnded, EffectFailed, EffectUnknown
+from runtime.snapshots import Offered, Snapshot
+from tenants.principals import Principal
+
+
+class CallDenied(Problem):
+    """The route {route} may not be used. {reason}"""
+
+    code = "call_denied"
+    status = 403
+
+
+class ApprovalNeeded(Problem):
+    """The route {route} needs a reviewer's approval, for which only an agent's run can wait."""
+
+    code = "approval_needed"
+    status = 403
+
+
+class OutcomeUnrecorded(Problem):
+    """The model was called, but its answer is withheld, because it could not be recorded."""
+
+    code = "outcome_unrecorded"
+    status = 503
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A model call that is asked for; `role` is the tenant's, `correlation` the request's id."""
+
+    intent: CallModel
+    digest: str
+    route: Offered
+    verdict: Verdict
+    role: str
+    correlation: UUID
+
+
+def ask(
+    request: Mapping[str, Any] | Sequence[str],
+    *,
+    route: Offered,
+    principal: Principal,
+    snapshot: Snapshot,
+    correlation: UUID,
+) -> Call:
+    """The call of `principal` with a chat request, or texts to embed, judged but not recorded.
+
+    A held call counts as denied. Raises ModelRequestInvalid for what is not JSON.
+    """
+    intent = CallModel(
+        tenant=snapshot.tenant,
+        principal_kind=principal.kind,
+        principal=principal.id,
+        resource=route.spec.slug,
+        arguments=requests.arguments(request),
+    )
+    facts = PrincipalFacts(roles=principal.roles)
+    verdict = verdicts.judge(snapshot.policies, intent, facts, route.resource, granted=False)
+    if verdict.outcome == "held":
+        verdict = msgspec.structs.replace(verdict, outcome="denied", code=ApprovalNeeded.code)
+    return Call(
+        intent=intent,
+        digest=intent.digest,
+        route=route,
+        verdict=verdict,
+        role=snapshot.role,
+        correlation=correlation,
+    )
+
+
+class DirectCalls:
+    """Admits calls and settles them in the ledger. Belongs to one event loop."""
+
+    def __init__(self, commits: GroupCommit) -> None:
+        self._commits = commits
+        self._settling: set[asyncio.Task[list[UUID]]] = set()
+
+    async def admit(self, call: Call) -> BegunCall:
+        """Record the decision and, where it allows the call, its beginning: one durable commit.
+
+        Raises CallDenied and ApprovalNeeded once the denial is recorded, and LedgerUnavailable.
+        """
+        decision = decided(call.intent, call.route.resource, call.verdict)
+        if call.verdict.outcome != "allowed":
+            await self._record(call, decision)
+            raise _refusal(call)
+        begun = EffectBegun(
+            digest=call.digest, action=call.intent.action, resource=call.intent.resource
+        )
+        decision_id, _ = await self._record(call, decision, begun)
+        return BegunCall(call, permits.mint(call.intent, decision_id), self)
+
+    async def settle(self, call: Call, events: Sequence[Event]) -> None:
+        """Record how a call ended, also when the caller is cancelled meanwhile.
+
+        Raises OutcomeUnrecorded.
+        """
+        task = asyncio.create_task(self._record(call, *events))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+        try:
+            await asyncio.shield(task)
+        except LedgerUnavailable as problem:
+            raise OutcomeUnrecorded from problem
+
+    async def aclose(self) -> None:
+        """Wait until every call that ended is settled, or could not be."""
+        if self._settling:
+            await asyncio.wait(self._settling)
+
+    async def _record(self, call: Call, *events: Event) -> list[UUID]:
+        actor = actor_of(call.intent)
+        drafts = [draft(event, actor=actor, correlation=call.correlation) for event in events]
+        return await self._commits.record_many(call.role, drafts)
+
+
+def _refusal(call: Call) -> Problem:
+    route = call.intent.resource
+    if call.verdict.code == ApprovalNeeded.code:
+        return ApprovalNeeded(route=route)
+    return CallDenied(route=route, reason=verdicts.explain(call.verdict))
+
+
+class BegunCall:
+    """An admitted call: one of its methods is called, once, and it is settled however that ends."""
+
+    def __init__(self, call: Call, permit: Permit, calls: DirectCalls) -> None:
+        self._call = call
+        self._permit = permit
+        self._calls = calls
+        # What is true as long as nobody knows better.
+        self._outcome: list[Event] = [EffectUnknown(code="broken_off", **self._names)]
+
+    async def complete(self, request: Mapping[str, Any]) -> Completion:
+        """One whole answer. Raises the gateway's problems, and OutcomeUnrecorded."""
+        async with self._settled():
+            completion = await completions.complete(
+                self._call.route.spec, request, permit=self._permit, intent=self._call.intent
+            )
+            digest = requests.digest(completion.response)
+            self._outcome = [completion.event, self._ended(digest)]
+        return completion
+
+    async def embed(self, texts: Sequence[str]) -> Embedded:
+        """One vector a text. Raises the gateway's problems, and OutcomeUnrecorded."""
+        async with self._settled():
+            embedded = await embeddings.embed(
+                self._call.route.spec, texts, permit=self._permit, intent=self._call.intent
+            )
+            digest = hashlib.sha256(orjson.dumps(embedded.vectors)).hexdigest()
+            self._outcome = [embedded.event, self._ended(digest)]
+        return embedded
+
+    async def stream(self, request: Mapping[str, Any]) -> AsyncGenerator[bytes]:
+        """The answer's chunks as JSON, as they come; it MUST be closed by whoever stops early.
+
+        It is settled before it ends, with a digest over the chunks, each followed by a line feed.
+        Raises what `complete` raises; after the first chunk too.
+        """
+        async with self._settled():
+            streaming = await completions.stream(
+                self._call.route.spec, request, permit=self._permit, intent=self._call.intent
+            )
+            outcome = hashlib.sha256()
+            async with self._told(streaming):
+                async for chunk in streaming:
+                    data = orjson.dumps(chunk)
+                    outcome.update(data + b"\n")
+                    yield data
+            self._outcome = [streaming.event, self._ended(outcome.hexdigest())]
+
+    @property
+    def _names(self) -> dict[str, Any]:
+        intent = self._call.intent
+        return {"digest": self._call.digest, "action": intent.action, "resource": intent.resource}
+
+    def _ended(self, digest: str) -> EffectEnded:
+        return EffectEnded(outcome_sha256=digest, **self._names)
+
+    @contextlib.asynccontextmanager
+    async def _settled(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except Problem as problem:
+            if isinstance(self._outcome[0], EffectUnknown):
+                self._outcome = self._failed(problem)
+            raise
+        finally:
+            await self._calls.settle(self._call, self._outcome)
+
+    def _failed(self, problem: Problem) -> list[Event]:
+        attempts = problem.details.get("attempts")
+        failed = ModelCallFailed(
+            route=self._call.intent.resource,
+            code=problem.code,
+            attempts=attempts if isinstance(attempts, list) else [],
+        )
+        return [failed, EffectFailed(code=problem.code, **self._names)]
+
+    @contextlib.asynccontextmanager
+    async def _told(self, streaming: Streaming) -> AsyncIterator[None]:
+        """Part of an answer is out when a stream breaks: what it used so far is told."""
+        code = "client_gone"
+        try:
+            yield
+        except Problem as problem:
+            code = problem.code
+            raise
+        finally:
+            await streaming.aclose()
+            self._outcome = [streaming.event, EffectUnknown(code=code, **self._names)]

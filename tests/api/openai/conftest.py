@@ -1,0 +1,135 @@
+"""The only place that furnishes acme for clients of the data plane: models, a key, a web server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import mock_model
+import msgspec
+import openai
+import pytest
+import web_process
+from cast import NOON, Cast
+from django.db import connection
+from mock_model import Upstream
+from pytest_django import DjangoDbBlocker
+from web_process import Web
+
+from audit import queries
+from gateway import accounts, endpoints, routes
+from governance import policy_sets
+from governance.models import PolicySet
+from tenants import isolation
+from tenants.keys import issuing
+from tenants.keys.models import Key
+
+
+class Office(msgspec.Struct, kw_only=True):
+    """acme with a chat route, an embeddings route and a client app's key, behind a web server."""
+
+    cast: Cast
+    web: Web
+    upstream: Upstream
+    key: Key
+    secret: str
+
+    def client(self, secret: str | None = None, **options: Any) -> openai.OpenAI:
+        """OpenAI's own client, unchanged, but that it does not try again."""
+        base_url = f"{self.web.address}/v1"
+        return openai.OpenAI(
+            base_url=base_url, api_key=secret or self.secret, max_retries=0, **options
+        )
+
+    def post(self, path: str, content: bytes, **headers: str) -> httpx2.Response:
+        """A request that no decent client would make."""
+        named = {"Authorization": f"Bearer {self.secret}", **headers}
+        with httpx2.Client() as client:
+            return client.post(f"{self.web.address}{path}", content=content, headers=named)
+
+    def entries(self, request_id: str | None) -> list[tuple[str, dict[str, Any]]]:
+        """Kind and event of each ledger entry of one request, in the order of recording."""
+        assert request_id is not None
+        found = queries.entries(correlation=UUID(request_id)).order_by("id")
+        return [(entry.kind, entry.event) for entry in found]
+
+    def kinds(self, request_id: str | None) -> list[str]:
+        """The kinds of one request's entries."""
+        return [kind for kind, _ in self.entries(request_id)]
+
+
+@pytest.fixture(scope="session")
+def upstream_server() -> Iterator[Upstream]:
+    """One model API for all tests."""
+    with mock_model.serving() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="session")
+def web(
+    casts: dict[str, Cast],
+    django_db_blocker: DjangoDbBlocker,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Web]:
+    """One web server for all tests."""
+    with django_db_blocker.unblock():
+        database = connection.settings_dict["NAME"]
+    with web_process.serving(database, tmp_path_factory.mktemp("web")) as running:
+        yield running
+
+
+@pytest.fixture
+def policies_kept(casts: dict[str, Cast], django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """acme has its default policies again after `committed_acme` was emptied."""
+    yield
+    with django_db_blocker.unblock(), isolation.acting_for(casts["acme"].tenant):
+        if not PolicySet.objects.exists():
+            policy_sets.begin(NOON)
+
+
+@pytest.fixture
+def office(
+    policies_kept: None, committed_acme: Cast, web: Web, upstream_server: Upstream, settings: Any
+) -> Office:
+    """acme, committed, so that the web server sees it."""
+    settings.ALLOW_PRIVATE_ADDRESSES = True
+    upstream_server.start_over()
+    return furnish(committed_acme, web, upstream_server)
+
+
+def furnish(cast: Cast, web: Web, upstream: Upstream) -> Office:
+    """Two models at one provider, their routes, and Robo's key."""
+    alice, now = cast.alice, datetime.now(UTC)
+    provider = accounts.add(
+        "vendor",
+        kind="openai",
+        base_url=upstream.url,
+        api_key="sk-upstream-0123456789",
+        timeout_seconds=1,
+        by=alice,
+        now=now,
+    )
+    for slug, purpose in (("fast", "chat"), ("vectors", "embeddings")):
+        endpoint = endpoints.add(
+            f"{slug}-1",
+            provider=provider,
+            model="upstream-model",
+            purpose=purpose,
+            input_micros_per_million=1_000_000,
+            output_micros_per_million=2_000_000,
+            dimensions=3 if purpose == "embeddings" else None,
+            by=alice,
+            now=now,
+        )
+        routes.add(slug, purpose=purpose, endpoints=[endpoint], by=alice, now=now)
+    key, secret = issuing.issue_service_key("robo", by=alice, now=now)
+    return Office(cast=cast, web=web, upstream=upstream, key=key, secret=secret)
+
+
+def lines_of(log: Path) -> str:
+    """What a server wrote."""
+    return log.read_text(errors="replace")

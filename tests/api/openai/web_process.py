@@ -1,0 +1,66 @@
+"""The only place that starts the real web server for tests: uvicorn, as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+ROOT = Path(__file__).resolve().parents[3]
+LONGEST_BODY = 100_000
+
+
+class Web(msgspec.Struct, frozen=True):
+    """A running web server. `log` is what it wrote."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+@contextmanager
+def serving(database: str, state: Path) -> Iterator[Web]:
+    """The web server on the database of this name, until the block ends.
+
+    The socket listens before the server runs, so a first request waits until it is ready.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        process, log = _start(listening, database, state)
+        try:
+            yield Web(f"http://127.0.0.1:{listening.getsockname()[1]}", process, log)
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def _start(
+    listening: socket.socket, database: str, state: Path
+) -> tuple[subprocess.Popen[bytes], Path]:
+    environment = {
+        **os.environ,
+        "DATABASE_URL": urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{database}").geturl(),
+        "COUNTERSIGN_STATE_DIRECTORY": str(state),
+        "COUNTERSIGN_ALLOW_PRIVATE_ADDRESSES": "true",
+        "COUNTERSIGN_MAX_BODY_BYTES": str(LONGEST_BODY),
+        "DATABASE_POOL_SIZE": "4",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}",
+    }
+    log = state / "web.log"
+    command = [sys.executable, "-m", "uvicorn", "countersign.asgi:application", "--loop", "uvloop"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "--fd", str(listening.fileno()), "--timeout-graceful-shutdown", "3"],
+            cwd=ROOT,
+            env=environment,
+            pass_fds=[listening.fileno()],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    return process, log

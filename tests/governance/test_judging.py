@@ -1,0 +1,142 @@
+"""The verdict on an intent: pure, and the same for decisions and for the data plane."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governance import policies, verdicts
+from governance.intents import CallModel, SearchCollection, UseTool
+from governance.policies import CompiledPolicies, Verdict
+from governance.resources import Resource
+from governance.verdicts import PrincipalFacts
+
+TOOLS: dict[str, Any] = {
+    "refund": {
+        "type": "object",
+        "properties": {"amount": {"type": "integer"}, "rate": {"type": "number"}},
+    }
+}
+ALL = '@id("all") permit(principal, action, resource);'
+OWNED = PrincipalFacts(owner="dave")
+
+
+def compiled(text: str = policies.DEFAULT_POLICY) -> CompiledPolicies:
+    return policies.compile(text, policies.schema_for(TOOLS), version=7)
+
+
+def refund(**changes: Any) -> UseTool:
+    values: dict[str, Any] = {
+        "tenant": "acme",
+        "principal_kind": "agent",
+        "principal": "desk",
+        "agent_version": "3",
+        "resource": "refund",
+        "arguments": {"amount": 1},
+    }
+    return UseTool(**(values | changes))
+
+
+def tool(effect: str = "write", slug: str = "refund") -> Resource:
+    return Resource(kind="Tool", slug=slug, pk="1", attributes={"effect": effect})
+
+
+def judge(
+    intent: Any, resource: Resource, *, text: str = policies.DEFAULT_POLICY, granted: bool = True
+) -> Verdict:
+    return verdicts.judge(compiled(text), intent, OWNED, resource, granted=granted)
+
+
+def test_a_granted_write_is_held_under_the_version_that_judged_it() -> None:
+    verdict = judge(refund(), tool())
+    assert (verdict.outcome, verdict.policy_version) == ("held", 7)
+    assert verdict.policy_sha256 == compiled().sha256
+
+
+def test_without_a_grant_an_agent_is_denied_whatever_the_policies_say() -> None:
+    assert judge(refund(), tool("read"), text=ALL, granted=False).code == "not_granted"
+
+
+def test_a_client_app_needs_no_grant_but_a_policy() -> None:
+    asked = CallModel(
+        tenant="acme", principal_kind="client_app", principal="robo", resource="r", arguments={}
+    )
+    route = Resource(kind="Route", slug="r", pk="1", attributes={})
+    assert judge(asked, route, granted=False).outcome == "allowed"
+    assert judge(asked, route, text="", granted=False).outcome == "denied"
+
+
+def test_without_policies_everything_is_denied() -> None:
+    assert verdicts.judge(None, refund(), OWNED, tool(), granted=True).code == "no_policy"
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [tool(slug="other"), Resource(kind="Route", slug="refund", pk="1", attributes={})],
+    ids=["slug", "kind"],
+)
+def test_another_resource_than_the_named_one_is_denied(resource: Resource) -> None:
+    assert judge(refund(), resource, text=ALL).code == "resource_mismatch"
+
+
+@pytest.mark.parametrize("version", [None, "", "three", "-1", "3.0"])
+def test_an_agent_without_a_proper_version_is_denied(version: str | None) -> None:
+    assert judge(refund(agent_version=version), tool(), text=ALL).code == "principal_unclear"
+
+
+def test_a_principal_of_no_known_kind_is_denied() -> None:
+    assert judge(refund(principal_kind="root"), tool(), text=ALL).code == "principal_unclear"
+
+
+def test_a_tool_that_the_schema_does_not_know_is_denied() -> None:
+    assert judge(refund(resource="burn"), tool(slug="burn"), text=ALL).code == "policy_error"
+
+
+def test_policies_see_the_members_roles_and_on_whose_behalf() -> None:
+    text = (
+        '@id("r") permit(principal is Member, action, resource)'
+        ' when { principal.roles.contains("reviewer") };'
+        '@id("b") forbid(principal, action, resource)'
+        ' when { context has on_behalf_of && context.on_behalf_of == "mallory" };'
+    )
+    asked = SearchCollection(
+        tenant="acme",
+        principal_kind="member",
+        principal="bob",
+        resource="c",
+        arguments={"query": "q"},
+    )
+    collection = Resource(
+        kind="Collection", slug="c", pk="1", attributes={"classification": "secret"}
+    )
+    for roles, allowed in (({"reviewer"}, "allowed"), ({"auditor"}, "denied")):
+        facts = PrincipalFacts(roles=frozenset(roles))
+        assert (
+            verdicts.judge(compiled(text), asked, facts, collection, granted=False).outcome
+            == allowed
+        )
+
+
+def test_what_policies_cannot_type_does_not_deny() -> None:
+    assert judge(refund(arguments={"amount": 1, "rate": 0.5}), tool("read")).outcome == "allowed"
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(arguments=st.dictionaries(st.sampled_from(["amount", "rate", "x", "__entity"]), ANYTHING))
+def test_no_arguments_make_it_raise(arguments: dict[str, Any]) -> None:
+    verdict = judge(refund(arguments=arguments), tool("read"), text=ALL)
+    assert verdict.outcome == "allowed" or verdict.code == "policy_error"
+
+
+def test_every_code_has_a_sentence() -> None:
+    for verdict in (judge(refund(), tool()), judge(refund(), tool(), granted=False)):
+        assert verdicts.explain(verdict) != "It was denied."
