@@ -22,7 +22,7 @@ def leaf_hash(data: bytes) -> bytes:
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """The hash of a node: SHA-256(0x01 || left || right)."""
-    return hashlib.sha256(b"\x00" + left + right).digest()
+    return hashlib.sha256(b"\x01" + left + right).digest()
 
 
 class Frontier:

@@ -93,7 +93,7 @@ def _policy(statement: Statement) -> _Policy | Flaw:
         parsed = cedarpy.policies_to_pst(statement.source)
     except ValueError as error:
         return _syntax_flaw(statement, str(error))
-    if parsed.templates or len(parsed.static_policies) != 1:
+    if len(parsed.static_policies) != 1:
         return statement.flaw("templates (?principal, ?resource) can't be used")
     (tree,) = parsed.static_policies.values()
     identity = tree.annotations.get("id", "")

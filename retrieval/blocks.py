@@ -57,6 +57,12 @@ def row_text(header: Sequence[str], cells: Sequence[str]) -> str:
     return "; ".join(f"{name}: {cell}" if name else cell for name, cell in named if cell)
 
 
+def table_texts(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A text for each row under the first, which names the columns; the first itself if alone."""
+    header, *body = rows or [[]]
+    return [row_text(header, row) for row in body] or [row_text((), header)]
+
+
 class Outline:
     """Collects blocks in order and knows which headings stand above the next one.
 

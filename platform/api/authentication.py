@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from audit.errors import Problem
-from tenants import directory, members
+from tenants import directory, isolation, members
 from tenants.keys import issuing
 from tenants.keys.issuing import KeyRefused
 from tenants.keys.secrets import parse
-from tenants.models import Tenant
 from tenants.principals import NotPermitted, Principal
 
-if TYPE_CHECKING:  # rest_framework.views imports this module when it is loaded
-    from rest_framework.views import APIView
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # which imports this module
 
 
 class SignInNeeded(Problem):
@@ -32,7 +30,13 @@ class SignInNeeded(Problem):
 class PrincipalRequest(Request):
     """A request whose sender is known: what views get once HasPrincipal let it pass."""
 
-    user: Principal
+    user: Principal  # type: ignore[assignment]  # django-stubs knows people and sessions only
+
+
+def principal_of(request: Request) -> Principal | None:
+    """Who was authenticated, or None."""
+    found: object = request.user
+    return found if isinstance(found, Principal) else None
 
 
 class BearerKey(BaseAuthentication):
@@ -69,7 +73,7 @@ class MemberSession(SessionAuthentication):
     def authenticate(self, request: Request) -> tuple[Any, None] | None:
         """The session's member, or None."""
         found = super().authenticate(request)
-        if found is None or not isinstance(connection.tenant, Tenant):
+        if found is None or isolation.entered() is None:
             return None
         member = members.principal_of(found[0].pk)
         return (member, None) if member else None
@@ -80,7 +84,7 @@ class HasPrincipal(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Raise SignInNeeded where nobody asks."""
-        if not isinstance(request.user, Principal):
+        if principal_of(request) is None:
             raise SignInNeeded
         return True
 
@@ -91,6 +95,7 @@ class MembersOnly(HasPrincipal):
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Raise SignInNeeded, or NotPermitted for a service key."""
         super().has_permission(request, view)
-        if request.user.kind != "member":
+        principal = principal_of(request)
+        if principal is None or principal.kind != "member":
             raise NotPermitted(roles="of a member")
         return True

@@ -102,9 +102,7 @@ class Collections(ApiView):
     @idempotent
     def post(self, request: PrincipalRequest) -> Response:
         """Create an empty collection. For admins and builders."""
-        made = collections.create(
-            **self.sent(NewCollection), by=request.user, now=timezone.now()
-        )
+        made = collections.create(**self.sent(NewCollection), by=request.user, now=timezone.now())
         return created(CollectionShown(made), "collection", made.slug)
 
 
@@ -119,9 +117,7 @@ class CollectionView(ApiView):
     @extend_schema(request=CollectionChange, responses=CollectionShown)
     def patch(self, request: PrincipalRequest, slug: str) -> Response:
         """Change what is given. For admins and builders."""
-        collections.change(
-            _access(slug, request), **self.sent(CollectionChange), by=request.user
-        )
+        collections.change(_access(slug, request), **self.sent(CollectionChange), by=request.user)
         return Response(CollectionShown(_access(slug, request)).data)
 
     @extend_schema(responses={204: None})

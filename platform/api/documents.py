@@ -103,9 +103,7 @@ class CollectionDocuments(ApiView):
         collection = queries.access_collection(slug, principal=request.user)
         return self.page(queries.documents().filter(collection=collection), DocumentShown)
 
-    @extend_schema(
-        request={"multipart/form-data": NewDocument}, responses={201: DocumentShown}
-    )
+    @extend_schema(request={"multipart/form-data": NewDocument}, responses={201: DocumentShown})
     @idempotent
     def post(self, request: PrincipalRequest, slug: str) -> Response:
         """Upload a document. It is queued; a worker makes it searchable."""

@@ -75,9 +75,7 @@ class Endpoints(ApiView):
         request.user.require("admin")
         wanted = self.sent(NewEndpoint)
         provider = queries.access_provider(wanted.pop("provider"), principal=request.user)
-        endpoint = endpoints.add(
-            **wanted, provider=provider, by=request.user, now=timezone.now()
-        )
+        endpoint = endpoints.add(**wanted, provider=provider, by=request.user, now=timezone.now())
         return created(EndpointShown(endpoint), "endpoint", endpoint.slug)
 
 

@@ -22,9 +22,7 @@ def health(request: HttpRequest) -> JsonResponse:
             waiting = len(sequencer.outstanding(_driver_connection()))
     except (Error, DriverError):
         return JsonResponse({"status": "failing", "database": "unreachable"}, status=503)
-    return JsonResponse(
-        {"status": "ok", "database": "ok", "sealing": {"ledgers_waiting": waiting}}
-    )
+    return JsonResponse({"status": "ok", "database": "ok", "sealing": {"ledgers_waiting": waiting}})
 
 
 def _driver_connection() -> Connection:

@@ -24,10 +24,10 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from api.authentication import principal_of
 from api.models import KeptAnswer
 from audit.errors import Problem
 from tenants import encryption, isolation
-from tenants.principals import Principal
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
@@ -140,17 +140,16 @@ def _asked(request: Request, key: str, now: datetime) -> Asked:
     if not 0 < len(key) <= 255 or not key.isascii() or not key.isprintable():
         raise KeyMalformed
     fingerprint = _fingerprint(request)
-    who = request.user
-    known = isinstance(who, Principal)
+    who = principal_of(request)
     # Nobody is known while signing in: there the request itself, password included, is the scope.
-    scope = f"{who.kind}:{who.id}" if known else f"anonymous:{fingerprint}"
+    scope = f"{who.kind}:{who.id}" if who else f"anonymous:{fingerprint}"
     return Asked(scope, key, fingerprint, now)
 
 
 def _fingerprint(request: Request) -> str:
     """Keyed (HMAC-SHA-256), since a plain hash of a body could be searched for its password."""
     files = request.FILES.dict() if hasattr(request.FILES, "dict") else {}
-    sent = request.data
+    sent: Any = request.data
     fields = {name: sent[name] for name in sent if name not in files} if files else sent
     parts = [
         request.method,
@@ -162,7 +161,7 @@ def _fingerprint(request: Request) -> str:
     return salted_hmac("api.idempotency", text, algorithm="sha256").hexdigest()
 
 
-def _file_facts(file: UploadedFile) -> list[str]:
+def _file_facts(file: UploadedFile[Any]) -> list[str]:
     made = hashlib.sha256()
     for chunk in file.chunks():
         made.update(chunk)

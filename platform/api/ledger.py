@@ -25,6 +25,7 @@ from audit.queries import Inclusion
 from runtime import ledgers
 
 CHUNK = 256 * 1024
+ACTOR_KINDS = ["member", "agent", "client_app", "system"]
 
 
 class EntriesQuery(Query):
@@ -41,7 +42,7 @@ class EntriesQuery(Query):
 class ActorShown(serializers.Serializer[Any]):
     """Who acted."""
 
-    kind = serializers.ChoiceField(choices=["member", "agent", "client_app", "system"])
+    kind = serializers.ChoiceField(choices=ACTOR_KINDS)
     id = serializers.CharField()
     version = serializers.CharField(allow_null=True)
     on_behalf_of = serializers.CharField(allow_null=True)

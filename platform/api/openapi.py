@@ -43,7 +43,7 @@ FLAW = {
 }
 
 
-class BearerKeyScheme(OpenApiAuthenticationExtension):
+class BearerKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Service keys and members' tokens."""
 
     target_class = "api.authentication.BearerKey"
@@ -54,7 +54,7 @@ class BearerKeyScheme(OpenApiAuthenticationExtension):
         return {"type": "http", "scheme": "bearer", "description": "`cs_<tenant>_<id>_<secret>`"}
 
 
-class MemberSessionScheme(OpenApiAuthenticationExtension):
+class MemberSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """The console's session."""
 
     target_class = "api.authentication.MemberSession"
@@ -70,7 +70,7 @@ class Described(AutoSchema):
 
     def get_operation_id(self) -> str:
         """For example `get_agents`."""
-        return f"{self.method.lower()}_{type(self.view).__name__}".lower()
+        return f"{self.method}_{type(self.view).__name__.removesuffix('View')}".lower()
 
     def get_override_parameters(self) -> list[Any]:
         """The Idempotency-Key, where the handler heeds it."""

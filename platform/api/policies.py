@@ -16,6 +16,7 @@ from api.shapes import Query, Shape, Slug, Text, Thing
 from api.views import ApiView, created
 from governance import policies, policy_sets, queries, verdicts
 from governance.models import PolicySet
+from governance.validation import MAX_BYTES
 from runtime import rehearsing, toolbox
 from runtime.queries import access_agent
 from runtime.rehearsing import Question
@@ -26,7 +27,7 @@ ACTIONS = [(action, action) for action in rehearsing.ACTIONS]
 class NewPolicies(Shape):
     """A whole text of Cedar policies."""
 
-    text = Text(max_length=policies.MAX_BYTES, allow_blank=True)
+    text = Text(max_length=MAX_BYTES, allow_blank=True)
 
 
 class Check(Shape):
@@ -37,7 +38,7 @@ class Check(Shape):
     arguments = Thing(default=dict)
     agent = Slug(default=None, allow_null=True, help_text="Without one, the asking member.")
     on_behalf_of = Text(default=None, allow_null=True)
-    text = Text(default=None, allow_null=True, max_length=policies.MAX_BYTES)
+    text = Text(default=None, allow_null=True, max_length=MAX_BYTES)
 
 
 class PolicySetShown(serializers.ModelSerializer[PolicySet]):
@@ -69,7 +70,9 @@ class VerdictShown(serializers.Serializer[Any]):
     explanation = serializers.CharField()
     reasons = serializers.ListField(child=serializers.CharField())
     matched = serializers.ListField(child=serializers.CharField())
-    errors = serializers.ListField(child=serializers.CharField())
+    diagnostics = serializers.ListField(
+        child=serializers.CharField(), source="errors", help_text="Cedar's own words."
+    )
     policy_version = serializers.IntegerField()
 
 
@@ -90,9 +93,7 @@ class Policies(ApiView):
     def post(self, request: PrincipalRequest) -> Response:
         """Put a text into force as the next version. For admins."""
         text = self.sent(NewPolicies)["text"]
-        saved = policy_sets.save(
-            text, tools=toolbox.schemas(), by=request.user, now=timezone.now()
-        )
+        saved = policy_sets.save(text, tools=toolbox.schemas(), by=request.user, now=timezone.now())
         return created(PolicySetShown(saved), "policy-version", saved.version)
 
 
@@ -131,8 +132,6 @@ class PolicyCheck(ApiView):
         wanted = self.sent(Check)
         text, slug = wanted.pop("text"), wanted.pop("agent")
         agent = access_agent(slug, principal=request.user) if slug else None
-        verdict = rehearsing.verdict_on(
-            Question(agent=agent, **wanted), by=request.user, text=text
-        )
+        verdict = rehearsing.verdict_on(Question(agent=agent, **wanted), by=request.user, text=text)
         told = {name: getattr(verdict, name) for name in verdict.__struct_fields__}
         return Response(VerdictShown({**told, "explanation": verdicts.explain(verdict)}).data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,8 +18,13 @@ from audit.errors import Problem
 MEDIA_TYPE = "application/problem+json"
 CHALLENGE = 'Bearer realm="countersign"'
 PREFIX = "/api/"
-
-log = logging.getLogger(__name__)
+NOTHING_HERE = (404, "not_found", "There is nothing at this address.")
+FOREIGN: dict[type[Exception], tuple[int, str, str]] = {
+    RequestDataTooBig: (413, "body_too_large", "The request's body is too large."),
+    Http404: NOTHING_HERE,
+    exceptions.ParseError: (400, "body_malformed", "The request's body can't be read."),
+    MultiPartParserError: (400, "body_malformed", "The request's body can't be read."),
+}
 
 
 def as_response(problem: Exception, context: Mapping[str, Any]) -> Response | None:
@@ -42,17 +46,14 @@ def body_of(problem: Exception) -> dict[str, Any] | None:
     A Problem of status 500 is a defect, whose message is for the log.
     """
     if isinstance(problem, Problem):
-        told = body(problem.status, problem.code, str(problem), problem.details)
-        return told if problem.status != 500 else None
-    if isinstance(problem, RequestDataTooBig):
-        return body(413, "body_too_large", "The request's body is too large.")
-    if isinstance(problem, Http404):
-        return body(404, "not_found", "There is nothing at this address.")
+        known = body(problem.status, problem.code, str(problem), problem.details)
+        return known if problem.status != 500 else None
     if isinstance(problem, exceptions.ValidationError):
         errors = shapes.flattened(problem.detail)
         return body(422, "invalid", "The request does not fit; see errors.", {"errors": errors})
-    if isinstance(problem, exceptions.ParseError | MultiPartParserError):
-        return body(400, "body_malformed", "The request's body can't be read.")
+    for kind, told in FOREIGN.items():
+        if isinstance(problem, kind):
+            return body(*told)
     if isinstance(problem, exceptions.APIException):
         code = str(getattr(problem, "default_code", "invalid"))
         return body(problem.status_code, code, str(problem.detail))
@@ -77,7 +78,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler for addresses that nothing is at."""
     if not request.path.startswith(PREFIX):
         return defaults.page_not_found(request, exception)
-    return _json(body(404, "not_found", "There is nothing at this address."))
+    return _json(body(*NOTHING_HERE))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -101,9 +101,8 @@ async def start(request: HttpRequest, slug: str) -> HttpResponseBase:
     return _with_headers(answer, started)
 
 
-start.csrf_exempt = True  # type: ignore[attr-defined]  (DRF asks for it where a session is used)
-start.cls = AgentRuns  # type: ignore[attr-defined]  (what drf-spectacular describes)
-start.initkwargs = {}  # type: ignore[attr-defined]
+# DRF asks for the CSRF token where a session is used; drf-spectacular describes `cls`.
+vars(start).update(csrf_exempt=True, cls=AgentRuns, initkwargs={})
 
 
 def _start(request: HttpRequest, slug: str) -> tuple[Response, Tenant | None]:

@@ -1,4 +1,4 @@
-"""The only place that says what a body or a query may look like: strict types, no unknown fields."""
+"""The only place that says what bodies and queries look like: strict types, no unknown fields."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ class Shape(serializers.Serializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         """The checked values. Raises ValidationError with all that is wrong."""
         unknown = {
-            str(name): [
-                serializers.ErrorDetail("There is no such field.", code="unknown_field")
-            ]
+            str(name): [serializers.ErrorDetail("There is no such field.", code="unknown_field")]
             for name in (data if isinstance(data, Mapping) else ())
             if name not in self.fields
         }
@@ -76,7 +74,7 @@ class Slug(serializers.RegexField):
 
 
 class Whole(serializers.IntegerField):
-    """A JSON integer, never a string, a fraction or a boolean; below 2**53 unless said otherwise."""
+    """A JSON integer, never a string or a boolean; from 0 to 2**53 - 1 unless said otherwise."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"max_value": 2**53 - 1, "min_value": 0, **options})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import connection
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -20,6 +19,8 @@ from tenants import directory, isolation, signing_in
 from tenants.keys import issuing
 from tenants.models import Tenant
 from tenants.signing_in import SignInRefused
+
+KINDS = ["member", "client_app"]
 
 
 class TenantNeeded(Problem):
@@ -47,7 +48,7 @@ class TokenShown(serializers.Serializer[Any]):
 class PrincipalShown(serializers.Serializer[Any]):
     """Whoever asks."""
 
-    kind = serializers.ChoiceField(choices=["member", "client_app"])
+    kind = serializers.ChoiceField(choices=KINDS)
     id = serializers.CharField()
     name = serializers.CharField()
     tenant = serializers.CharField()
@@ -83,17 +84,15 @@ class SignInView(ApiView):
         """Check the password in the tenant that is acting, and issue the token."""
         member = signing_in.sign_in(email, password, way="token")
         key, text = issuing.issue_member_token(member, now=timezone.now())
-        return Response(
-            TokenShown({"token": text, "expires_at": key.expires_at}).data, status=201
-        )
+        return Response(TokenShown({"token": text, "expires_at": key.expires_at}).data, status=201)
 
     post.heeds_idempotency_key = True  # type: ignore[attr-defined]
 
 
 def _tenant(slug: str | None) -> Tenant:
     """The host's tenant, or the one that was named; a name that does not agree is refused."""
-    of_host = connection.tenant
-    if isinstance(of_host, Tenant):
+    of_host = isolation.entered()
+    if of_host is not None:
         if slug not in {None, of_host.slug}:
             raise SignInRefused
         return of_host

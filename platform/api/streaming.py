@@ -28,9 +28,7 @@ FIRST_PAUSE = 0.15
 LONGEST_PAUSE = 1.0
 SIGN_OF_LIFE_SECONDS = 15
 LONGEST_SECONDS = 600
-RESTING = frozenset(
-    {RunState.HELD, RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED}
-)
+RESTING = frozenset({RunState.HELD, RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED})
 OVER = RESTING - {RunState.HELD}
 
 
@@ -114,7 +112,7 @@ async def rested(tenant: Tenant, run: UUID, *, seconds: int) -> dict[str, Any] |
 
 
 def changes(tenant: Tenant, run: UUID, seen: Seen) -> Look:
-    """What happened since `seen`. The run is read first: of a run that is over all steps are seen."""
+    """What happened since `seen`. The run is read first, so when it is over all steps are seen."""
     try:
         with isolation.acting_for(tenant):
             row = Run.objects.select_related("version__agent").get(pk=run)

@@ -44,7 +44,9 @@ register_converter(KeyConverter, "key")
 app_name = "api"
 
 urlpatterns = [
-    path("schema", SpectacularAPIView.as_view(renderer_classes=[OpenApiJsonRenderer2]), name="schema"),
+    path(
+        "schema", SpectacularAPIView.as_view(renderer_classes=[OpenApiJsonRenderer2]), name="schema"
+    ),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="api:schema"), name="docs"),
     path("sign-in", signing_in.SignInView.as_view(), name="sign-in"),
     path("me", signing_in.Me.as_view(), name="me"),

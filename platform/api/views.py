@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import QuerySet
 from django.urls import reverse
-from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.renderers import BaseRenderer
-from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
@@ -19,24 +15,6 @@ from api.pagination import ByCursor
 from api.shapes import Query, Shape
 
 Shown = type[BaseSerializer[Any]]
-
-
-class AlwaysTheFirst(BaseContentNegotiation):
-    """Answers are JSON, whatever `Accept` says; event streams are chosen before DRF is asked."""
-
-    def select_parser(self, request: Request, parsers: Sequence[Any]) -> Any | None:
-        """The parser of the body's media type, or None (415)."""
-        sent = (request.content_type or "").partition(";")[0].strip().lower()
-        return next((parser for parser in parsers if parser.media_type == sent), None)
-
-    def select_renderer(
-        self,
-        request: Request,
-        renderers: Sequence[BaseRenderer],
-        format_suffix: str | None = None,
-    ) -> tuple[BaseRenderer, str]:
-        """The view's first renderer."""
-        return renderers[0], renderers[0].media_type
 
 
 class ApiView(APIView):

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from audit.errors import Problem
-from console import names, pages, sentences
+from console import names, pages, rooms, sentences
 from console.entrance import enters
 from console.pages import MemberRequest
 from governance import approvals, queries, statements, verdicts
@@ -106,6 +106,7 @@ def _context(row: Approval, member: Principal) -> dict[str, Any]:
         "votes": row.votes.all(),
         "run": Run.objects.filter(pk=row.run).first() if row.run else None,
         "bar": bar_of(row, member, now),
+        "sees_documents": rooms.named("documents").is_open_to(member),
         "names": names.known(),
         **_neighbours(row, member),
     }

@@ -12,6 +12,6 @@ class CountersignConfig(AppConfig):
 
     def ready(self) -> None:
         """Load what registers itself."""
-        from countersign import celery  # noqa: PLC0415  (settings are complete only now)
+        from countersign import celery, checks  # noqa: F401, PLC0415  (settings are complete now)
 
         celery.app.set_default()

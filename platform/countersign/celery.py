@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from celery import Celery
+from celery.signals import beat_init, worker_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "countersign.settings")
 
@@ -19,3 +20,12 @@ def make_queue_folders(sender: Celery, **_: object) -> None:
     """The embedded queue's folders exist before the first message is sent."""
     for folder in sender.conf.broker_transport_options.values():
         Path(folder).mkdir(parents=True, exist_ok=True)
+
+
+@worker_init.connect
+@beat_init.connect
+def refuse_unsafe_configuration(**_: object) -> None:
+    """A worker or beat does not start on an unsafe configuration."""
+    from countersign import checks  # noqa: PLC0415  (Django is set up only now)
+
+    checks.refuse_unsafe()

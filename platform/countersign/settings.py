@@ -36,7 +36,6 @@ SHARED_APPS = [
     "drf_spectacular_sidecar",
     "csp",
     "countersign",
-    "api",
     "console",
     "unfold",
     "django.contrib.admin",
@@ -50,6 +49,7 @@ TENANT_APPS = [
     "gateway",
     "retrieval",
     "runtime",
+    "api",
 ]
 INSTALLED_APPS = SHARED_APPS + TENANT_APPS
 
@@ -187,9 +187,10 @@ REST_FRAMEWORK = {
         "api.authentication.MemberSession",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["api.authentication.HasPrincipal"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "api.negotiation.AlwaysTheFirst",
+    "DEFAULT_PARSER_CLASSES": ["api.parsers.StrictJSON"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "api.openapi.Described",
     "DEFAULT_PAGINATION_CLASS": "api.pagination.ByCursor",
     "EXCEPTION_HANDLER": "api.problems.as_response",
     "PAGE_SIZE": 50,
@@ -204,6 +205,21 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_AUTHENTICATION": [],
+    "ENUM_NAME_OVERRIDES": {
+        "RunState": "runtime.models.RunState",
+        "StepState": "runtime.models.StepState",
+        "ApprovalState": "governance.models.State",
+        "DocumentState": "retrieval.models.State",
+        "GrantKind": "api.grants.KINDS",
+        "KeyKind": "tenants.keys.models.Key.Kind",
+        "PrincipalKind": "api.signing_in.KINDS",
+        "ActorKind": "api.ledger.ACTOR_KINDS",
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "api.openapi.with_problems",
+    ],
 }
 
 LOGGING = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -31,7 +32,7 @@ class SearchDenied(Problem):
 
 
 class SearchHeld(Problem):
-    """The search of {collection} waits for the approval {approval}. Search again once it is given."""
+    """The search of {collection} waits for the approval {approval}. Search again when it is given."""
 
     code = "search_held"
     status = 409
@@ -92,7 +93,7 @@ def _begin(intent: SearchCollection, by: Principal, now: datetime) -> Allowed:
     raise SearchDenied(collection=intent.resource, reason=decision.reason)
 
 
-def _names(intent: SearchCollection) -> dict[str, str]:
+def _names(intent: SearchCollection) -> dict[str, Any]:
     return {"digest": intent.digest, "action": intent.action, "resource": intent.resource}
 
 

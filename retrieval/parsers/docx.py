@@ -12,7 +12,7 @@ from docx.text.paragraph import Paragraph
 from lxml import etree
 
 from retrieval.archives import check_directory, measure
-from retrieval.blocks import Block, Outline, one_line, row_text
+from retrieval.blocks import Block, Outline, one_line, table_texts
 from retrieval.parsers.protocol import DocumentCorrupt, DocumentEncrypted, NotWhatItSays
 
 _ARCHIVE = b"PK\x03\x04"
@@ -91,9 +91,9 @@ def _is_list_item(paragraph: Paragraph) -> bool:
 
 
 def _read_table(table: Table, outline: Outline) -> None:
-    header, *rows = ([one_line(cell.text) for cell in row.cells] for row in table.rows)
-    for row in rows or [header]:
-        outline.add(row_text(header if rows else (), row), "table")
+    rows = [[one_line(cell.text) for cell in row.cells] for row in table.rows]
+    for text in table_texts(rows):
+        outline.add(text, "table")
 
 
 PARSER = DocxParser()

@@ -91,6 +91,7 @@ class _Page:
         self._outline = outline
         self._text: list[str] = []
         self._header: list[str] = []
+        self._named = True  # whether a row has named the columns, or there is nothing to name
         self._row: list[str] | None = None
 
     def enter(self, node: LexborNode) -> None:
@@ -101,9 +102,7 @@ class _Page:
             self._text.append("\n")
         elif not _INLINE.fullmatch(tag):
             self._break()
-        if tag == "table":
-            self._header = []
-        elif tag == "tr":
+        if tag == "tr":
             self._row = []
 
     def leave(self, node: LexborNode) -> None:
@@ -114,6 +113,8 @@ class _Page:
             self._row.append(one_line(self._taken()))
         elif tag == "tr":
             self._end_row(node)
+        elif tag == "table":
+            self._end_header()
         elif not _INLINE.fullmatch(tag):
             self._break(_KINDS.get(tag, "paragraph"))
 
@@ -131,9 +132,15 @@ class _Page:
     def _end_row(self, row: LexborNode) -> None:
         cells, self._row = self._row or [], None
         if not self._header and row.css_first("td") is None:
-            self._header = cells
+            self._header, self._named = cells, False
         else:
             self._outline.add(row_text(self._header, cells), "table")
+            self._named = True
+
+    def _end_header(self) -> None:
+        if not self._named:
+            self._outline.add(row_text((), self._header), "table")
+        self._header, self._named = [], True
 
     def _taken(self) -> str:
         text, self._text = "".join(self._text), []

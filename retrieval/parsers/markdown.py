@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from retrieval.blocks import Block, Kind, Outline, one_line, row_text
+from retrieval.blocks import Block, Kind, Outline, one_line, table_texts
 from retrieval.decoding import decode
 from retrieval.parsers import html
 from retrieval.parsers.protocol import NotWhatItSays
@@ -66,19 +66,16 @@ def _read_block(token: Token, outline: Outline, *, in_list: bool) -> None:
 
 
 def _read_table(tokens: Iterator[Token], outline: Outline) -> None:
-    header: list[str] = []
-    cells: list[str] = []
+    rows: list[list[str]] = []
     for token in tokens:
         if token.type == "table_close":
-            return
+            break
         if token.type == "tr_open":
-            cells = []
+            rows.append([])
         elif token.type == "inline":
-            cells.append(_plain(token))
-        elif token.type == "thead_close":
-            header = cells
-        elif token.type == "tr_close" and header:
-            outline.add(row_text(header, cells), "table")
+            rows[-1].append(_plain(token))
+    for text in table_texts(rows):
+        outline.add(text, "table")
 
 
 def _plain(inline: Token) -> str:

@@ -15,6 +15,7 @@ from retrieval.parsers.docx import PARSER as DOCX
 from retrieval.parsers.html import PARSER as HTML
 from retrieval.parsers.markdown import PARSER as MARKDOWN
 from retrieval.parsers.pdf import PARSER as PDF
+from retrieval.parsers.protocol import Parser
 from retrieval.parsers.text import PARSER as TEXT
 
 
@@ -82,6 +83,22 @@ def test_a_web_page_keeps_headings_rows_and_lists() -> None:
         ("two", "list"),
         ("a\n  b", "code"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("parser", "content"),
+    [
+        (MARKDOWN, b"| Item | Days |\n| --- | --- |\n\nEnd"),
+        (HTML, b"<table><tr><th>Item<th>Days</table><p>End"),
+    ],
+)
+def test_a_table_with_nothing_but_a_header_is_kept(parser: Parser, content: bytes) -> None:
+    assert [block.text for block in parser.parse(content)] == ["Item | Days", "End"]
+
+
+def test_columns_are_named_by_their_own_table_only() -> None:
+    page = b"<table><tr><th>A<tr><td>1</table><table><tr><td>2</table>"
+    assert [block.text for block in HTML.parse(page)] == ["A: 1", "2"]
 
 
 def test_a_web_page_is_read_in_the_encoding_that_it_names() -> None:

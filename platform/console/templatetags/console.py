@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django import template
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
@@ -107,6 +109,21 @@ def json(value: Any) -> str:
 def hexadecimal(value: bytes | memoryview | None) -> str:
     """Bytes in hexadecimal."""
     return bytes(value).hex() if value is not None else ""
+
+
+@register.filter
+def pairs(value: dict[str, Any]) -> list[tuple[str, str]]:
+    """Names and values of a JSON object; `.items` in a template would find a key of that name."""
+    return [(name, sentences.as_text(part)) for name, part in value.items() if part is not None]
+
+
+@register.filter
+def passage_address(identifier: object) -> str:
+    """Where a passage is shown; "" for what is no passage's id, since tools choose their results."""
+    try:
+        return reverse("console:passage", args=[UUID(str(identifier))])
+    except ValueError:
+        return ""
 
 
 @register.filter

@@ -1,0 +1,59 @@
+"""The only place where the demo keeps a bundle, has it verified, and damages a copy of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+ENTRIES = "entries.jsonl"
+
+
+class Verdict(NamedTuple):
+    """What the verifier said: its exit code and its report."""
+
+    code: int
+    report: dict[str, Any]
+
+    @property
+    def findings(self) -> list[str]:
+        """The entries that it names."""
+        return [finding["sentence"] for finding in self.report["findings"]]
+
+
+def verify(bundle: Path, *, key: str) -> Verdict:
+    """Run `python -m audit.verify` as an auditor would: without Django and without a database."""
+    command = [sys.executable, "-m", "audit.verify", str(bundle), "--key", key, "--json"]
+    # Nothing of ours is in its environment, so that it can't look anywhere else.
+    environment = {"PATH": os.environ.get("PATH", "")}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    return Verdict(done.returncode, json.loads(done.stdout))
+
+
+def damaged(bundle: Path, kind: str) -> tuple[Path, int]:
+    """A copy in which one bit of an entry of this kind is flipped: the copy, and its index."""
+    folder = bundle.with_name(f"{bundle.name.removesuffix('.tar.gz')}-damaged")
+    folder.mkdir(exist_ok=True)
+    with tarfile.open(bundle, "r:gz") as archive:
+        for member in archive:
+            source = archive.extractfile(member)
+            if source is not None:
+                (folder / Path(member.name).name).write_bytes(source.read())
+    lines = (folder / ENTRIES).read_bytes().splitlines(keepends=True)
+    index = max(at for at, line in enumerate(lines) if json.loads(line)["kind"] == kind)
+    lines[index] = _flipped(lines[index])
+    (folder / ENTRIES).write_bytes(b"".join(lines))
+    return folder, index
+
+
+def _flipped(line: bytes) -> bytes:
+    """One bit of the digest's first hexadecimal digit: the line stays readable."""
+    at = line.index(b'"digest":"') + len(b'"digest":"')
+    return line[:at] + bytes([line[at] ^ 1]) + line[at + 1 :]
