@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class Problem(Exception):
@@ -12,6 +12,6 @@ class Problem(Exception):
     code: ClassVar[str] = "problem"
     status: ClassVar[int] = 500
 
-    def __init__(self, **details: str | int | list[str] | None) -> None:
+    def __init__(self, **details: Any) -> None:
         self.details = details
         super().__init__((type(self).__doc__ or "").strip().format(**details))

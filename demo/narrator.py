@@ -19,11 +19,7 @@ Advance = Callable[[], None]
 
 
 class DidNotHold(Exception):
-    """Something that the story promises did not happen. `logs` name the processes to look at."""
-
-    def __init__(self, sentence: str, *, logs: Sequence[str] = ("worker", "web")) -> None:
-        super().__init__(sentence)
-        self.logs = logs
+    """Something that the story promises did not happen; the message says what."""
 
 
 class Narrator:
@@ -33,6 +29,11 @@ class Narrator:
         self.console = console or Console(highlight=False, soft_wrap=False)
         if not self.console.is_terminal:
             self.console.width = WIDTH
+
+    @classmethod
+    def silent(cls) -> Narrator:
+        """One who tells nothing."""
+        return cls(Console(quiet=True))
 
     def part(self, number: int, title: str) -> None:
         """A heading."""

@@ -57,7 +57,7 @@ REFUND = Definition(
     },
     effect="write",
     repeatable=True,
-    timeout_seconds=2,
+    timeout_seconds=1,
 )
 SMALL_REFUNDS = """
 @id("small-refunds-run-unattended")
@@ -100,7 +100,7 @@ def furnish(cast: Cast, world: World, now: datetime) -> Desk:
         "scripted",
         kind="openai",
         base_url=f"{world.address}/v1",
-        timeout_seconds=2,
+        timeout_seconds=1,
         by=alice,
         now=now,
     )

@@ -6,7 +6,6 @@ from http import HTTPStatus
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -15,7 +14,7 @@ from rest_framework import serializers
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
-from api import streaming
+from api import connections, streaming
 from api.authentication import PrincipalRequest
 from api.idempotency import REPLAYED, idempotent
 from api.pagination import ByNumber
@@ -109,7 +108,7 @@ def _start(request: HttpRequest, slug: str) -> tuple[Response, Tenant | None]:
     """The answer, and the tenant that the request was authenticated for."""
     started = AgentRuns.as_view()(request, slug=slug)
     tenant = isolation.current() if started.status_code == HTTPStatus.ACCEPTED else None
-    close_old_connections()  # while the client waits, the run has no use for this connection
+    connections.give_back()  # while the client waits, the run has no use for this connection
     return started, tenant
 
 

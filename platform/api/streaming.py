@@ -15,10 +15,10 @@ from uuid import UUID
 
 import msgspec
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections
 from django.http import StreamingHttpResponse
 from rest_framework.renderers import JSONRenderer
 
+from api import connections
 from api.runs_shown import RunShown, StepShown
 from runtime.models import Run, RunState, Step
 from tenants import isolation
@@ -68,7 +68,7 @@ def watch(tenant: Tenant, run: UUID, *, last_event_id: str | None, ends: frozens
     To be called in the request's thread, whose database connection is given back here.
     """
     seen = Seen.parse(last_event_id)
-    close_old_connections()
+    connections.give_back()
     if seen.run_state in OVER:
         return StreamingHttpResponse(status=204)  # which tells a browser not to come back
     return StreamingHttpResponse(
@@ -119,7 +119,7 @@ def changes(tenant: Tenant, run: UUID, seen: Seen) -> Look:
             steps = list(row.steps.filter(number__gte=seen.step).order_by("number"))
             return _look(row, steps, seen)
     finally:
-        close_old_connections()
+        connections.give_back()
 
 
 def _look(run: Run, steps: list[Step], seen: Seen) -> Look:
@@ -140,7 +140,7 @@ def _at_rest(tenant: Tenant, run: UUID) -> dict[str, Any] | None:
             row = Run.objects.select_related("version__agent").get(pk=run)
             return dict(RunShown(row).data) if row.state in RESTING else None
     finally:
-        close_old_connections()
+        connections.give_back()
 
 
 def _json(data: Any) -> str:

@@ -78,9 +78,7 @@ def create(request: MemberRequest) -> HttpResponse:
     form = NewCollection(request.POST)
     if form.is_valid():
         try:
-            made = collections.create(
-                **form.cleaned_data, by=request.principal, now=timezone.now()
-            )
+            made = collections.create(**form.cleaned_data, by=request.principal, now=timezone.now())
         except Problem as problem:
             form.add_error(None, str(problem))
         else:

@@ -74,7 +74,9 @@ def _proof(row: Entry) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "canonical": leaf.decode(),
         "pretty": sentences.as_json(row.event),
-        "about": (events.registry()[row.kind].__doc__ or "") if row.kind in events.registry() else "",
+        "about": (events.registry()[row.kind].__doc__ or "")
+        if row.kind in events.registry()
+        else "",
         "hash": proofs.leaf_hash(leaf).hex(),
     }
     try:

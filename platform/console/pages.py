@@ -91,9 +91,7 @@ def show(
 
 def part(request: MemberRequest, template: str, context: dict[str, Any]) -> HttpResponse:
     """A part of a page, without the frame, for what refreshes itself."""
-    return render(
-        request, f"console/{template}.html", {"principal": request.principal, **context}
-    )
+    return render(request, f"console/{template}.html", {"principal": request.principal, **context})
 
 
 def unchanged() -> HttpResponse:

@@ -94,7 +94,9 @@ class ToolForm(forms.Form):
         if not values.pop("keeps_headers", False) or self.tool is None:
             return values
         if values.get("url") != self.tool.url:
-            self.add_error("headers", "Give the headers again: the stored ones belong to the old address.")
+            self.add_error(
+                "headers", "Give the headers again: the stored ones belong to the old address."
+            )
         elif not values.get("headers"):
             values["headers"] = toolbox.spec_of(self.tool).headers
         return values
@@ -152,7 +154,9 @@ def _save(request: MemberRequest, form: ToolForm) -> HttpResponse:
         except Problem as problem:
             form.add_error(None, str(problem))
         else:
-            messages.success(request, f"The tool {saved.slug} is saved. Grant it to an agent to use it.")
+            messages.success(
+                request, f"The tool {saved.slug} is saved. Grant it to an agent to use it."
+            )
             return redirect("console:tool", saved.slug)
     return pages.show(request, "tools/form", {"form": form, "tool": tool}, status=422)
 

@@ -23,6 +23,7 @@ LEASE = timedelta(seconds=CONFIGURATION.COUNTERSIGN_LEASE_SECONDS)
 LEDGER_KEY_FILE = CONFIGURATION.ledger_key_file
 
 SHARED_APPS = [
+    "countersign",  # before django_tenants, which has a create_tenant command too
     "django_tenants",
     "audit",
     "tenants",
@@ -35,7 +36,6 @@ SHARED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "csp",
-    "countersign",
     "console",
     "unfold",
     "django.contrib.admin",
@@ -155,7 +155,7 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 
-CELERY_BROKER_URL = CONFIGURATION.CELERY_BROKER_URL or "filesystem://"
+CELERY_BROKER_URL = CONFIGURATION.CELERY_BROKER_URL or "filesystem://localhost"
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {}
     if CONFIGURATION.CELERY_BROKER_URL

@@ -13,4 +13,5 @@ handler500 = "api.problems.server_error"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("api.urls")),
     path("health", health, name="health"),
+    path("", include("console.urls")),
 ]

@@ -32,7 +32,7 @@ class SearchDenied(Problem):
 
 
 class SearchHeld(Problem):
-    """The search of {collection} waits for the approval {approval}. Search again when it is given."""
+    """The search of {collection} waits for the approval {approval}. Search again once given."""
 
     code = "search_held"
     status = 409

@@ -38,14 +38,14 @@ def test_an_unsafe_setting_is_refused_while_debug_is_off(
         checks.refuse_unsafe()
 
 
-def test_a_superuser_is_refused(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_superuser_is_refused(db: None) -> None:
     from django.db import connection
 
     with connection.cursor() as cursor:
         cursor.execute(
-            "CREATE TEMPORARY VIEW pg_roles AS SELECT session_user AS rolname, true AS rolsuper, false AS rolbypassrls"
+            "CREATE TEMPORARY VIEW pg_roles AS"
+            " SELECT session_user AS rolname, true AS rolsuper, false AS rolbypassrls"
         )
-        cursor.execute("SET search_path = pg_temp, public")
     assert _ids(checks.database_is_safe(databases=["default"])) == ["countersign.E010"]
 
 

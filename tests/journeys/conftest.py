@@ -1,34 +1,46 @@
-"""The only place that starts real processes for tests: worker, beat, sequencer and web server."""
+"""The only place that starts real processes and a real browser for tests."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.error import URLError
 
 import msgspec
 import pytest
 from cast import Cast
-from countersign.processes import Processes, free_port
 from django.db import connection
-from psycopg.conninfo import make_conninfo
+from playwright.sync_api import Page, sync_playwright
 
-from tests.environment import STATE
+from countersign.processes import Processes, free_port
+from tests.environment import ROOT, STATE
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 class Stack(msgspec.Struct):
-    """Countersign's processes on the tests' database."""
+    """Countersign's processes on the tests' database and queue."""
 
     processes: Processes
     port: int
 
-    @property
-    def address(self) -> str:
-        """acme's host."""
-        return f"http://acme.localhost:{self.port}"
+    def address(self, tenant: str) -> str:
+        """The tenant's own address."""
+        return f"http://{tenant}.localhost:{self.port}"
 
-    def wait_until(self, condition: Callable[[], bool], *, seconds: float = 30) -> None:
+    def wait_until(self, condition: Callable[[], bool], *, seconds: float = 40) -> None:
         """Look again and again; fail with the ends of the logs."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -37,19 +49,22 @@ class Stack(msgspec.Struct):
                 raise AssertionError("it did not happen\n" + "\n---\n".join(logs))
             time.sleep(0.05)
 
+    def answers(self) -> bool:
+        """Whether the web server is up."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2):
+                return True
+        except (URLError, ConnectionError, TimeoutError):
+            return False
+
 
 def _environment(port: int) -> dict[str, str]:
     settings = connection.settings_dict
-    url = make_conninfo(
-        f"postgresql://{settings['USER']}@/{settings['NAME']}",
-        host=settings["HOST"],
-        port=settings["PORT"] or None,
-    )
-    parts = dict(piece.split("=", 1) for piece in url.split())
-    database_url = f"postgresql://{parts['user']}@/{parts['dbname']}?host={parts['host']}"
+    url = f"postgresql://{settings['USER']}@/{settings['NAME']}?host={settings['HOST']}"
     return {
         **os.environ,
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": url,
+        "DATABASE_POOL_SIZE": "4",
         "COUNTERSIGN_ALLOW_PRIVATE_ADDRESSES": "true",
         "COUNTERSIGN_SWEEP_SECONDS": "1",
         "COUNTERSIGN_LEASE_SECONDS": "2",
@@ -59,14 +74,52 @@ def _environment(port: int) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def stack(casts: dict[str, Cast]) -> Iterator[Stack]:
-    """Real processes on the committed tenants and the tests' own queue, once a session."""
+    """Real processes on the committed tenants, once a session."""
     port = free_port(18_000)
-    processes = Processes(STATE, _environment(port))
-    celery = [sys.executable, "-m", "celery", "-A", "countersign.celery"]
+    made = Stack(Processes(STATE, _environment(port)), port)
+    python, start = sys.executable, made.processes.start
+    celery = [python, "-m", "celery", "-A", "countersign.celery"]
+    uvicorn = [python, "-m", "uvicorn", "countersign.asgi:application", "--port", str(port)]
     try:
-        processes.start("sequencer", [sys.executable, "manage.py", "run_sequencer"])
-        processes.start("worker", [*celery, "worker", "--concurrency", "2", "--loglevel", "INFO"])
-        processes.start("beat", [*celery, "beat", "--schedule", str(STATE / "beat"), "--pidfile="])
-        yield Stack(processes, port)
+        start("sequencer", [python, "manage.py", "run_sequencer"])
+        start("worker", [*celery, "worker", "--concurrency", "2", "--loglevel", "INFO"])
+        start("beat", [*celery, "beat", "--schedule", str(STATE / "beat"), "--pidfile="])
+        start("collectstatic", [python, "manage.py", "collectstatic", "--noinput"])
+        start("web", [*uvicorn, "--timeout-graceful-shutdown", "1"])
+        made.wait_until(made.answers)
+        yield made
     finally:
-        processes.stop()
+        made.processes.stop()
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    """A page of the system's Chromium; an error on its console fails the test.
+
+    Ask for it after the fixtures that write: Playwright keeps an event loop in this thread.
+    Without a Chromium the test is skipped; in CI that is a failure.
+    """
+    if CHROMIUM is None:
+        reason = "no Chromium is installed: apt-get install chromium"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        context = browser.new_context(viewport={"width": 1280, "height": 860})
+        made = context.new_page()
+        errors: list[str] = []
+        made.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
+        made.on("pageerror", lambda error: errors.append(str(error)))
+        yield made
+        browser.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Path:
+    """Where screenshots go: into the documents with `make pictures`, else to be looked at."""
+    folder = ROOT / "docs" / "pictures" if os.environ.get("PICTURES") else STATE / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,127 @@
+"""The only place behind `make demo`: everything up, the story, and the console until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+from countersign.configuration import ROOT
+from countersign.embedded import EmbeddedServerFailed
+from countersign.installation import Installation, running
+from countersign.processes import CannotRun
+from countersign.serve import interrupt
+from demo import desk, refunding, story
+from demo.client import Refused
+from demo.narrator import DidNotHold, Narrator
+from demo.orders import Orders
+from demo.people import CAST, SignInData, address
+from demo.scene import Scene
+from demo.tenancy import move_in
+
+ENVIRONMENT = {
+    # http on loopback: cookies that only travel over https would never come back.
+    "SECURE_COOKIES": "false",
+    # The order service listens on loopback.
+    "COUNTERSIGN_ALLOW_PRIVATE_ADDRESSES": "true",
+    # A killed worker's run is taken up within seconds.
+    "COUNTERSIGN_LEASE_SECONDS": "3",
+    "COUNTERSIGN_SWEEP_SECONDS": "1",
+}
+
+LOGS = ("worker", "web", "sequencer")
+
+
+def main() -> int:
+    """Play the story; 0 if all of it held, 1 with the reason if something did not."""
+    parser = argparse.ArgumentParser(prog="python -m demo")
+    parser.add_argument("--serve", type=int, default=1, choices=(0, 1), help="0: then stop")
+    serve = bool(parser.parse_args().serve)
+    signal.signal(signal.SIGTERM, interrupt)
+    narrator = Narrator()
+    state = Path(os.environ.get("COUNTERSIGN_STATE_DIRECTORY", ROOT / "var")).resolve()
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        _play(state, narrator, serve=serve)
+    except KeyboardInterrupt:
+        narrator.says("Stopped.")
+        return 0 if serve else 130
+    except (CannotRun, EmbeddedServerFailed, DidNotHold, Refused, OSError) as problem:
+        narrator.fails(str(problem))
+        return 1
+    return 0
+
+
+def _play(state: Path, narrator: Narrator, *, serve: bool) -> None:
+    with contextlib.ExitStack() as stack:
+        port = int(os.environ.get("PORT", "8000"))
+        with narrator.stages() as say:
+            installation = stack.enter_context(running(state, port=port, say=say))
+        try:
+            secrets = SignInData(state / "demo.json")
+            scene = _furnished(installation, secrets, state, narrator)
+            story.play(scene)
+            narrator.says("")
+            narrator.holds("Everything in the story held.", condition=True)
+            if serve:
+                refunding.leave_one_waiting(scene)
+                _invite(installation, secrets, narrator)
+        except (DidNotHold, Refused):
+            _show_logs(installation, narrator)
+            raise
+        if serve:
+            installation.keep_running(narrator.says)
+
+
+def _furnished(
+    installation: Installation, secrets: SignInData, state: Path, narrator: Narrator
+) -> Scene:
+    """Two tenants with their people, acme's refund desk, and the order service."""
+    with narrator.progress("Moving acme and globex in", len(CAST)) as advance:
+        staff = {}
+        for tenant in CAST:
+            staff[tenant] = move_in(tenant, installation, secrets)
+            advance()
+    orders = Orders(installation.processes, state)
+    orders.open_shop()
+    desk.furnish(staff["acme"], orders.address, narrator)
+    return Scene(
+        installation=installation,
+        acme=staff["acme"],
+        globex=staff["globex"],
+        orders=orders,
+        narrator=narrator,
+        folder=state,
+    )
+
+
+def _show_logs(installation: Installation, narrator: Narrator) -> None:
+    for name in LOGS:
+        lines = installation.processes.last_lines(name)
+        if lines:
+            narrator.log(name, lines)
+
+
+def _invite(installation: Installation, secrets: SignInData, narrator: Narrator) -> None:
+    """Where to go from here, and as whom."""
+    for tenant, people in CAST.items():
+        host = f"http://{tenant}.localhost:{installation.port}"
+        rows = [
+            [address(tenant, person.name), secrets.password(tenant, person.name), person.does]
+            for person in people
+        ]
+        rows.append(["service key", secrets.of(tenant).key, "client app"])
+        narrator.says("")
+        narrator.says(f"{tenant}: console at {host}, API at {host}/api/v1/docs")
+        narrator.lists(rows, head=["sign in as", "password", ""])
+    narrator.says("")
+    narrator.says(f"These are kept in {secrets.file}. A held refund waits for Bob in the console.")
+    narrator.says("Ctrl-C stops everything.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""The only place for parts 3 and 4: refunds that run, wait, are approved and are rejected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from demo import running
+from demo.client import Refused
+from demo.narrator import Narrator
+from demo.scene import Scene, answer_of, is_held, refunded_once, short
+
+SMALL = (
+    "The cooking pot of order 1042 arrived dented. The customer keeps it and asks for 25.00 EUR"
+    " back. Please refund it."
+)
+LARGE = (
+    "The tent of order 1043 arrived with a torn flysheet. The customer keeps it for 374.70 EUR."
+    " Please refund that amount."
+)
+TOO_LARGE = "Please refund 1,890.00 EUR for order 1044 because the customer has changed her mind."
+REASON = (
+    "Refunds above 500.00 EUR are for the Customer Care Lead, and the return window of order 1044"
+    " is over."
+)
+WAITING = "Please refund 94.75 EUR for order 1040 because a buckle of the backpack is broken."
+
+
+def a_small_refund_goes_through(scene: Scene) -> None:
+    """3a. Policy lets a small refund run without a person."""
+    tell = scene.narrator
+    tell.part(3, "The agent refunds: a small amount unattended, a large one is held")
+    run = running.ask(scene.acme.app, SMALL, tell)
+    tell.quotes("The answer", answer_of(run)["text"])
+    refunded_once(scene, run, "1042", 2_500)
+
+
+def a_large_refund_is_held_and_approved(scene: Scene) -> str:
+    """3b and 4a. A large one waits for a reviewer; the agent's author is none. Returns the run."""
+    tell, reviewer = scene.narrator, scene.acme["Bob"]
+    run = running.ask(scene.acme.app, LARGE, tell)
+    is_held(scene, run)
+    tell.part(4, "The reviewer decides")
+    approval = reviewer.get(f"/approvals/{run['approval']}")
+    _show(approval, tell)
+    tell.holds(
+        "The approval is for exactly order 1043 and 374.70 EUR.",
+        approval["arguments"]["order_id"] == "1043"
+        and approval["arguments"]["amount_cents"] == 37_470,
+        otherwise=str(approval["arguments"]),
+    )
+    tell.holds("It shows what led to it.", len(approval["evidence"]) > 1)
+    _author_is_refused(scene, approval)
+    reviewer.post(f"/approvals/{approval['id']}/votes", {"verdict": "approve"})
+    tell.says("Bob approves. The run goes on in the worker.")
+    done = running.follow(
+        scene.acme.app, run["id"], tell, after=approval["step"] - 1, through="held"
+    )
+    tell.quotes("The answer", answer_of(done)["text"])
+    refunded_once(scene, done, "1043", 37_470)
+    return str(run["id"])
+
+
+def _show(approval: dict[str, Any], tell: Narrator) -> None:
+    why = f"{approval['code']} ({', '.join(approval['reasons'])})"
+    arguments = ", ".join(f"{k} = {v}" for k, v in approval["arguments"].items())
+    rows = [["wants", f"{approval['resource']}: {arguments}"], ["held because", why]]
+    rows += [[e["kind"], f"{e['title']}: {short(e['text'])}"] for e in approval["evidence"]]
+    tell.lists(rows)
+
+
+def _author_is_refused(scene: Scene, approval: dict[str, Any]) -> None:
+    """Dave is a reviewer too, so that only his being the author stands in his way."""
+    path = f"/approvals/{approval['id']}/votes"
+    try:
+        scene.acme["Dave"].post(path, {"verdict": "approve"})
+    except Refused as refused:
+        code, detail = refused.code, refused.detail
+    else:
+        code, detail = "nothing", "it was accepted"
+    scene.narrator.holds(
+        "Dave, who wrote the agent, can't approve what it proposes.",
+        code == "author_cannot_vote",
+        otherwise=detail,
+    )
+
+
+def another_one_is_rejected(scene: Scene) -> None:
+    """4b. A rejection reaches the agent with its reason."""
+    tell = scene.narrator
+    run = running.ask(scene.acme.app, TOO_LARGE, tell)
+    is_held(scene, run)
+    approval = scene.acme["Bob"].get(f"/approvals/{run['approval']}")
+    vote = {"verdict": "reject", "reason": REASON}
+    scene.acme["Bob"].post(f"/approvals/{approval['id']}/votes", vote)
+    tell.says(f"Bob rejects: {REASON}")
+    done = running.follow(
+        scene.acme.app, run["id"], tell, after=approval["step"] - 1, through="held"
+    )
+    answer = answer_of(done)["text"]
+    tell.quotes("The answer", answer)
+    tell.holds("No refund was made.", scene.orders.refunds(done["id"]) == 0)
+    words = ("reject", "not made", "not been made", "declin", "could not", "can't", "unable")
+    said = any(word in answer.lower() for word in words)
+    tell.holds("The agent says that it was not made.", said, otherwise=answer)
+
+
+def leave_one_waiting(scene: Scene) -> None:
+    """A held refund for whoever opens the console afterwards."""
+    running.follow(scene.acme.app, running.give(scene.acme.app, WAITING), Narrator.silent())

@@ -1,0 +1,106 @@
+"""The only place for the fixtures of the API's tests: who calls, and what acme has."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from builders import Desk, furnish
+from cast import PASSWORD, Cast
+from world import World, calls, says
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from callers import Caller, Estate, member, service_key
+
+from audit import queries as ledger_queries
+from tenants import isolation, members
+
+
+@pytest.fixture
+def now() -> datetime:
+    """The API reads the clock, so what it meets is of today."""
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def alice(acme: Cast) -> Caller:
+    return member(acme.alice)
+
+
+@pytest.fixture
+def bob(acme: Cast) -> Caller:
+    return member(acme.bob)
+
+
+@pytest.fixture
+def carol(acme: Cast) -> Caller:
+    return member(acme.carol)
+
+
+@pytest.fixture
+def dave(acme: Cast) -> Caller:
+    return member(acme.dave)
+
+
+@pytest.fixture
+def victor(acme: Cast, now: datetime) -> Caller:
+    """A viewer."""
+    membership = members.add(
+        "victor@acme.test",
+        name="Victor",
+        password=PASSWORD,
+        roles=["viewer"],
+        actor=acme.alice.actor,
+        now=now,
+    )
+    principal = members.principal_of(membership.user_id)
+    assert principal is not None
+    return member(principal)
+
+
+@pytest.fixture
+def robo(acme: Cast) -> Caller:
+    """The client app that asks for the desk's runs."""
+    return service_key("acme", acme.robo.id, acme.alice.id)
+
+
+@pytest.fixture
+def other_app(acme: Cast) -> Caller:
+    """Another client app of acme."""
+    return service_key("acme", "1" * 16, acme.alice.id)
+
+
+@pytest.fixture
+def mallory(globex: Cast) -> Caller:
+    with isolation.acting_for(globex.tenant):
+        return member(globex.mallory)
+
+
+@pytest.fixture
+def estate(stocked_desk: Desk, robo: Caller) -> Estate:
+    """acme with a document, and a run that is held for an approval."""
+    desk = stocked_desk
+    run = desk.ask(
+        "Refund order 1042",
+        calls(("refund_order", {"order_id": "1042", "amount_cents": 12_900})),
+        says("Refunded."),
+    )
+    desk.work(run)
+    entry = ledger_queries.entries(correlation=run.pk)[0]
+    return Estate(
+        desk=desk,
+        run=run,
+        document=str(desk.collection.documents.get().pk),
+        approval=str(run.steps.get(state="held").approval),
+        entry=str(entry.pk),
+        key=desk.cast.robo.id,
+    )
+
+
+@pytest.fixture
+def committed_desk(committed_acme: Cast, world: World) -> Desk:
+    """acme's refund desk as other connections see it."""
+    return furnish(committed_acme, world, datetime.now(UTC))

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from builders import HANDBOOK, Desk, furnish
+from cast import PASSWORD, Cast
+from playwright.sync_api import Page, expect
+from world import World, calls, says
+
+from journeys.conftest import Stack
+from runtime import ingesting, runs
+from runtime.models import Run
+from tests.environment import ROOT
+
+pytestmark = pytest.mark.browser
+
+
+def _sign_in(page: Page, stack: Stack, person: str) -> None:
+    page.goto(stack.address("acme"))
+    page.get_by_label("E-mail address").fill(f"{person}@acme.test")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+
+def _state(run: Run) -> str:
+    run.refresh_from_db()
+    return run.state
+
+
+@pytest.fixture
+def desk(committed_acme: Cast, world: World) -> Desk:
+    """acme's refund desk with its handbook, committed."""
+    now = datetime.now(UTC)
+    made = furnish(committed_acme, world, now)
+    document = ingesting.upload(
+        made.collection, "returns-handbook.md", HANDBOOK, by=made.cast.alice, now=now
+    )
+    ingesting.ingest(document.pk, now=now)
+    return made
+
+
+@pytest.fixture
+def held_run(desk: Desk, stack: Stack) -> Run:
+    """A large refund that waits for a reviewer."""
+
+    def next_words(body: dict) -> dict:
+        done = sum(message["role"] == "tool" for message in body["messages"])
+        proposals = [
+            ("look_up_order", {"order_id": "1042"}),
+            ("search_handbook", {"query": "refund limits"}),
+            ("refund_order", {"order_id": "1042", "amount_cents": 12_900}),
+        ]
+        if done < len(proposals):
+            return calls(proposals[done], first_id=f"call_{done + 1}")
+        return says("Order 1042 was refunded [P1].")
+
+    desk.world.script[:] = [next_words]
+    task = "Order 1042 arrived with a broken pole. Please refund it."
+    run = runs.start(task, agent=desk.agent, principal=desk.cast.robo, now=datetime.now(UTC))
+    stack.wait_until(lambda: _state(run) == "held")
+    return run
+
+
+def test_a_reviewer_approves_the_held_refund_and_sees_the_run_end(
+    desk: Desk, held_run: Run, stack: Stack, page: Page, pictures: Path
+) -> None:
+    _sign_in(page, stack, "bob")
+    page.screenshot(path=pictures / "home.png")
+    page.goto(f"{stack.address('acme')}/approvals")
+    page.screenshot(path=pictures / "approvals.png")
+    page.get_by_role("link", name=re.compile("refund_order")).first.click()
+    expect(page.get_by_text("12900").first).to_be_visible()
+    expect(page.get_by_text("Refunds of more than 50.00").first).to_be_visible()
+    page.screenshot(path=pictures / "approval.png", full_page=True)
+    page.get_by_role("button", name="Approve").click()
+    expect(page.get_by_text("Approved").first).to_be_visible()
+    page.goto(f"{stack.address('acme')}/runs/{held_run.pk}")
+    expect(page.get_by_text("Order 1042 was refunded").first).to_be_visible(timeout=20_000)
+    page.screenshot(path=pictures / "run.png", full_page=True)
+    assert desk.world.refunds == [{"order_id": "1042", "amount_cents": 12_900}]
+
+
+def test_a_compliance_officer_downloads_a_bundle_that_verifies(
+    held_run: Run, stack: Stack, page: Page, tmp_path: Path, pictures: Path
+) -> None:
+    _sign_in(page, stack, "carol")
+    page.goto(f"{stack.address('acme')}/ledger")
+    page.screenshot(path=pictures / "ledger.png")
+    with page.expect_download() as download:
+        page.get_by_role("button", name=re.compile("Export|bundle", re.IGNORECASE)).first.click()
+    bundle = tmp_path / "bundle.tar.gz"
+    download.value.save_as(bundle)
+    done = subprocess.run(
+        [sys.executable, "-m", "audit.verify", str(bundle)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
