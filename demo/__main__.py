@@ -114,10 +114,10 @@ def _invite(installation: Installation, secrets: SignInData, narrator: Narrator)
             [address(tenant, person.name), secrets.password(tenant, person.name), person.does]
             for person in people
         ]
-        rows.append(["service key", secrets.of(tenant).key, "client app"])
         narrator.says("")
         narrator.says(f"{tenant}: console at {host}, API at {host}/api/v1/docs")
         narrator.lists(rows, head=["sign in as", "password", ""])
+        narrator.says(f"Service key of its client app: {secrets.of(tenant).key}")
     narrator.says("")
     narrator.says(f"These are kept in {secrets.file}. A held refund waits for Bob in the console.")
     narrator.says("Ctrl-C stops everything.")

@@ -41,11 +41,11 @@ class Narrator:
 
     def says(self, sentence: str) -> None:
         """A sentence."""
-        self.console.print(Padding(escape(sentence), (0, 0, 0, 3)))
+        self._print(escape(sentence))
 
     def does(self, name: str, outcome: str) -> None:
         """One step of a run."""
-        self.console.print(f"     [cyan]{escape(name)}[/]  [dim]{escape(outcome)}[/]")
+        self._print(f"[cyan]{escape(name)}[/]  [dim]{escape(outcome)}[/]", indent=5)
 
     def quotes(self, title: str, text: str) -> None:
         """What somebody wrote, in a frame."""
@@ -54,17 +54,19 @@ class Narrator:
 
     def lists(self, rows: Sequence[Sequence[str]], *, head: Sequence[str] = ()) -> None:
         """A small table."""
-        table = Table(*head, box=None, show_header=bool(head), header_style="dim", padding=(0, 2))
+        table = Table(box=None, show_header=bool(head), header_style="dim", padding=(0, 2))
+        for at in range(max(map(len, rows), default=0)):
+            table.add_column(head[at] if head else "", overflow="fold")
         for row in rows:
             table.add_row(*map(escape, row))
-        self.console.print(Padding(table, (0, 0, 0, 1)))
+        self.console.print(Padding(table, (0, 0, 0, 1), expand=False))
 
     def holds(self, sentence: str, condition: object, *, otherwise: str = "") -> None:
         """A tick, if it holds. Raises DidNotHold, with what was found instead."""
         if not condition:
             found = f" {otherwise}" if otherwise else ""
             raise DidNotHold(f"This did not hold: {sentence}{found}")
-        self.console.print(Padding(f"[green]✓[/] {escape(sentence)}", (0, 0, 0, 3)))
+        self._print(f"[green]✓[/] {escape(sentence)}")
 
     def fails(self, sentence: str) -> None:
         """What went wrong."""
@@ -85,7 +87,7 @@ class Narrator:
             task = bar.add_task(escape(title), total=total)
             yield lambda: bar.advance(task)
         seconds = time.monotonic() - began
-        self.console.print(f"   [green]✓[/] {escape(title)} [dim]{seconds:.1f} s[/]")
+        self._print(f"[green]✓[/] {escape(title)} [dim]{seconds:.1f} s[/]")
 
     @contextmanager
     def stages(self) -> Iterator[Callable[[str], None]]:
@@ -95,7 +97,7 @@ class Narrator:
         def end() -> None:
             title, began = current.pop()
             seconds = time.monotonic() - began
-            self.console.print(f"   [green]✓[/] {escape(title)} [dim]{seconds:.1f} s[/]")
+            self._print(f"[green]✓[/] {escape(title)} [dim]{seconds:.1f} s[/]")
 
         with self._bar() as bar:
             task = bar.add_task("", total=None)
@@ -113,4 +115,8 @@ class Narrator:
     def _bar(self) -> Progress:
         columns: list[Any] = [TextColumn("  "), SpinnerColumn(), TextColumn("{task.description}")]
         columns += [BarColumn(bar_width=30), TimeElapsedColumn()]
-        return Progress(*columns, console=self.console, transient=True)
+        seen = self.console.is_terminal
+        return Progress(*columns, console=self.console, transient=True, disable=not seen)
+
+    def _print(self, markup: str, *, indent: int = 3) -> None:
+        self.console.print(Padding(markup, (0, 0, 0, indent), expand=False))

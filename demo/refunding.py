@@ -23,6 +23,11 @@ REASON = (
     " is over."
 )
 WAITING = "Please refund 94.75 EUR for order 1040 because a buckle of the backpack is broken."
+WHY = {
+    "unattended_not_permitted": "no policy permits it without a reviewer",
+    "unattended_forbidden": "a policy asks for a reviewer",
+}
+SHOWN = 4
 
 
 def a_small_refund_goes_through(scene: Scene) -> None:
@@ -53,7 +58,7 @@ def a_large_refund_is_held_and_approved(scene: Scene) -> str:
     reviewer.post(f"/approvals/{approval['id']}/votes", {"verdict": "approve"})
     tell.says("Bob approves. The run goes on in the worker.")
     done = running.follow(
-        scene.acme.app, run["id"], tell, after=approval["step"] - 1, through="held"
+        scene.acme.app, run["id"], tell, after=approval["step"] - 1, leaving="held"
     )
     tell.quotes("The answer", answer_of(done)["text"])
     refunded_once(scene, done, "1043", 37_470)
@@ -61,11 +66,14 @@ def a_large_refund_is_held_and_approved(scene: Scene) -> str:
 
 
 def _show(approval: dict[str, Any], tell: Narrator) -> None:
-    why = f"{approval['code']} ({', '.join(approval['reasons'])})"
+    why = f"{WHY[approval['code']]} ({approval['code']}, {', '.join(approval['reasons'])})"
     arguments = ", ".join(f"{k} = {v}" for k, v in approval["arguments"].items())
     rows = [["wants", f"{approval['resource']}: {arguments}"], ["held because", why]]
-    rows += [[e["kind"], f"{e['title']}: {short(e['text'])}"] for e in approval["evidence"]]
+    evidence = approval["evidence"]
+    rows += [[e["kind"], f"{e['title']}: {short(e['text'])}"] for e in evidence[:SHOWN]]
     tell.lists(rows)
+    if len(evidence) > SHOWN:
+        tell.says(f"  and {len(evidence) - SHOWN} more passages.")
 
 
 def _author_is_refused(scene: Scene, approval: dict[str, Any]) -> None:
@@ -94,7 +102,7 @@ def another_one_is_rejected(scene: Scene) -> None:
     scene.acme["Bob"].post(f"/approvals/{approval['id']}/votes", vote)
     tell.says(f"Bob rejects: {REASON}")
     done = running.follow(
-        scene.acme.app, run["id"], tell, after=approval["step"] - 1, through="held"
+        scene.acme.app, run["id"], tell, after=approval["step"] - 1, leaving="held"
     )
     answer = answer_of(done)["text"]
     tell.quotes("The answer", answer)

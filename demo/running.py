@@ -34,19 +34,20 @@ def ask(app: Client, task: str, narrator: Narrator) -> dict[str, Any]:
 
 
 def follow(
-    app: Client, run: str, narrator: Narrator, *, after: int = 0, through: str = ""
+    app: Client, run: str, narrator: Narrator, *, after: int = 0, leaving: str = ""
 ) -> dict[str, Any]:
     """Tell the run's steps after step `after`, as the event stream brings them, until it rests.
 
-    `through` is a state of rest that it is expected to leave. Raises Refused, DidNotHold.
+    `leaving` is the state of rest that it is about to leave. Raises Refused, DidNotHold.
     """
     deadline = time.monotonic() + RUN_SECONDS
     while time.monotonic() < deadline:
         for name, data in app.events(f"/runs/{run}/events"):
             if name == "step" and data["number"] > after and data["state"] != "begun":
-                after = data["number"] if data["state"] != "held" else after
-                _tell(data, narrator)
-            if name == "run" and data["state"] in RESTING and data["state"] != through:
+                if data["state"] != leaving:
+                    _tell(data, narrator)
+                    after = data["number"]
+            elif name == "run" and data["state"] in RESTING and data["state"] != leaving:
                 found: dict[str, Any] = data
                 return found
             if time.monotonic() > deadline:

@@ -92,13 +92,13 @@ def _attributes(resource: Resource) -> dict[str, object]:
 
 def explain(verdict: Verdict) -> str:
     """Why, in one sentence that may be shown to the agent and to people."""
-    sentence = _SENTENCES.get(verdict.code, "It was denied.")
+    sentence = SENTENCES.get(verdict.code, "It was denied.")
     if verdict.reasons:
         return f"{sentence} ({', '.join(verdict.reasons)})"
     return sentence
 
 
-_SENTENCES = {
+SENTENCES = {
     "permitted": "The policies permit it.",
     "renewed": "It was allowed before, and its process ended.",
     "unstorable": "Its arguments hold a NUL character, so no approval can keep them.",

@@ -10,11 +10,11 @@ from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
+from rest_framework.parsers import MultiPartParser
 from rest_framework.response import Response
 
 from api.authentication import PrincipalRequest
 from api.idempotency import idempotent
-from api.parsers import Upload
 from api.shapes import Query, Shape, Slug, Text, Thing
 from api.views import ApiView, created
 from retrieval import documents, queries
@@ -94,7 +94,7 @@ class Documents(ApiView):
 class CollectionDocuments(ApiView):
     """Where documents come in."""
 
-    parser_classes = (Upload,)
+    parser_classes = (MultiPartParser,)
 
     @extend_schema(parameters=[Query], responses=DocumentShown(many=True))
     def get(self, request: PrincipalRequest, slug: str) -> Response:

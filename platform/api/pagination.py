@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -44,8 +45,10 @@ class ByCursor(CursorPagination):
     def decode_cursor(self, request: Request) -> Any:
         """The position that `?cursor=` names, or None. Raises CursorMalformed."""
         try:
+            # Django's own decoder skips what is not base64, and would begin anew.
+            base64.b64decode(request.query_params.get("cursor", ""), validate=True)
             return super().decode_cursor(request)
-        except NotFound:
+        except (NotFound, ValueError):
             raise CursorMalformed from None
 
 

@@ -18,13 +18,6 @@ from audit.errors import Problem
 MEDIA_TYPE = "application/problem+json"
 CHALLENGE = 'Bearer realm="countersign"'
 PREFIX = "/api/"
-NOTHING_HERE = (404, "not_found", "There is nothing at this address.")
-FOREIGN: dict[type[Exception], tuple[int, str, str]] = {
-    RequestDataTooBig: (413, "body_too_large", "The request's body is too large."),
-    Http404: NOTHING_HERE,
-    exceptions.ParseError: (400, "body_malformed", "The request's body can't be read."),
-    MultiPartParserError: (400, "body_malformed", "The request's body can't be read."),
-}
 
 
 def as_response(problem: Exception, context: Mapping[str, Any]) -> Response | None:
@@ -51,9 +44,17 @@ def body_of(problem: Exception) -> dict[str, Any] | None:
     if isinstance(problem, exceptions.ValidationError):
         errors = shapes.flattened(problem.detail)
         return body(422, "invalid", "The request does not fit; see errors.", {"errors": errors})
-    for kind, told in FOREIGN.items():
-        if isinstance(problem, kind):
-            return body(*told)
+    return _of_a_framework(problem)
+
+
+def _of_a_framework(problem: Exception) -> dict[str, Any] | None:
+    """What Django and DRF raise, in our words where theirs would show too much."""
+    if isinstance(problem, RequestDataTooBig):
+        return body(413, "form_too_large", "The form's fields are too large.")
+    if isinstance(problem, Http404):
+        return body(404, "not_found", "There is nothing at this address.")
+    if isinstance(problem, exceptions.ParseError | MultiPartParserError):
+        return body(400, "form_malformed", "The form can't be read.")
     if isinstance(problem, exceptions.APIException):
         code = str(getattr(problem, "default_code", "invalid"))
         return body(problem.status_code, code, str(problem.detail))
@@ -78,7 +79,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler for addresses that nothing is at."""
     if not request.path.startswith(PREFIX):
         return defaults.page_not_found(request, exception)
-    return _json(body(*NOTHING_HERE))
+    return _json(body(404, "not_found", "There is nothing at this address."))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -37,6 +37,12 @@ class NewRun(Shape):
     task = Text(max_length=runs.LONGEST_TASK)
     on_behalf_of = Text(default=None, allow_null=True)
 
+    def validate_on_behalf_of(self, name: str | None) -> str | None:
+        """The name, if the ledger can take it: 255 bytes without control characters."""
+        if name is not None and not (name.isprintable() and len(name.encode()) <= 255):
+            raise serializers.ValidationError("Expected up to 255 bytes of printable text.")
+        return name
+
 
 class RunsQuery(Query):
     """What narrows runs down."""
@@ -172,6 +178,8 @@ class RunSteps(ApiView):
 class RunEvents(ApiView):
     """What a run does."""
 
+    http_method_names = ("get", "options")  # a HEAD would watch too
+
     @extend_schema(
         responses={(200, "text/event-stream"): OpenApiTypes.STR, 204: None},
         parameters=[OpenApiParameter("Last-Event-ID", str, OpenApiParameter.HEADER)],
@@ -180,10 +188,9 @@ class RunEvents(ApiView):
         """Events `step` and `run` until the run is over; Last-Event-ID resumes."""
         found = queries.access_run(run, principal=request.user)
         resumed = request.headers.get("Last-Event-ID")
-        answer: HttpResponseBase = streaming.watch(
+        return streaming.watch(
             isolation.current(), found.pk, last_event_id=resumed, ends=streaming.OVER
         )
-        return answer
 
 
 class RunCancellation(ApiView):

@@ -57,6 +57,8 @@ class Text(serializers.CharField):
         """The text, if it is one."""
         if not isinstance(data, str):
             raise serializers.ValidationError(_TYPE.format(expected="a string"), code="wrong_type")
+        if not self.allow_blank and not data.strip():
+            self.fail("blank")
         return super().to_internal_value(data)
 
 
@@ -64,7 +66,9 @@ class Slug(serializers.RegexField):
     """A slug: lower-case letters, digits and `.`, `_`, `-`, a letter first."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(re.compile(SLUG), **{"max_length": 63, **options})
+        super().__init__(
+            re.compile(SLUG), **{"max_length": 63, "trim_whitespace": False, **options}
+        )
 
     def to_internal_value(self, data: Any) -> str:
         """The slug, if it is text."""

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 from asgiref.sync import sync_to_async
-from django.http import StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from rest_framework.renderers import JSONRenderer
 
 from api import connections
@@ -62,7 +62,9 @@ class Look(msgspec.Struct, frozen=True):
     seen: Seen
 
 
-def watch(tenant: Tenant, run: UUID, *, last_event_id: str | None, ends: frozenset[str]) -> Any:
+def watch(
+    tenant: Tenant, run: UUID, *, last_event_id: str | None, ends: frozenset[str]
+) -> HttpResponseBase:
     """The run's steps as an event stream (WHATWG Server-Sent Events), until its state is in `ends`.
 
     To be called in the request's thread, whose database connection is given back here.
@@ -70,7 +72,7 @@ def watch(tenant: Tenant, run: UUID, *, last_event_id: str | None, ends: frozens
     seen = Seen.parse(last_event_id)
     connections.give_back()
     if seen.run_state in OVER:
-        return StreamingHttpResponse(status=204)  # which tells a browser not to come back
+        return HttpResponse(status=204)  # which tells a browser not to come back
     return StreamingHttpResponse(
         _stream(tenant, run, seen, ends),
         content_type="text/event-stream",

@@ -47,7 +47,11 @@ urlpatterns = [
     path(
         "schema", SpectacularAPIView.as_view(renderer_classes=[OpenApiJsonRenderer2]), name="schema"
     ),
-    path("docs", SpectacularSwaggerSplitView.as_view(url_name="api:schema"), name="docs"),
+    path(
+        "docs",
+        SpectacularSwaggerSplitView.as_view(url_name="api:schema", template_name="api/docs.html"),
+        name="docs",
+    ),
     path("sign-in", signing_in.SignInView.as_view(), name="sign-in"),
     path("me", signing_in.Me.as_view(), name="me"),
     path("members", members.Members.as_view(), name="members"),

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.urls import reverse
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
@@ -13,8 +14,16 @@ from rest_framework.views import APIView
 from api.authentication import PrincipalRequest
 from api.pagination import ByCursor
 from api.shapes import Query, Shape
+from audit.errors import Problem
 
 Shown = type[BaseSerializer[Any]]
+
+
+class LengthRequired(Problem):
+    """Send the body with a Content-Length."""
+
+    code = "length_required"
+    status = 411
 
 
 class ApiView(APIView):
@@ -22,6 +31,19 @@ class ApiView(APIView):
 
     request: PrincipalRequest
     pagination_class = ByCursor
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Before a handler runs. Raises LengthRequired, and what authentication raises."""
+        if request.headers.get("Transfer-Encoding") and not request.headers.get("Content-Length"):
+            raise LengthRequired  # DRF would take the body for an empty one
+        super().initial(request, *args, **kwargs)
+
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        """No answer is for a cache: each is for its principal, and some hold secrets."""
+        response.headers.setdefault("Cache-Control", "no-store")
+        return super().finalize_response(request, response, *args, **kwargs)
 
     def sent(self, shape: type[Shape]) -> dict[str, Any]:
         """The body's values. Raises ValidationError."""

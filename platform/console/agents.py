@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
@@ -12,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from audit.errors import Problem
-from console import names, pages, rooms
+from console import fields, names, pages, rooms
 from console.entrance import enters
 from console.pages import MemberRequest
 from gateway.models import Purpose, Route
@@ -55,6 +56,7 @@ class NewVersion(forms.Form):
     )
     answer_schema = forms.JSONField(
         label="Shape of the answer",
+        encoder=fields.Indented,
         required=False,
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
         help_text="A JSON Schema that every answer must fit. Leave it empty for free text.",
@@ -63,14 +65,11 @@ class NewVersion(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         chat = Route.objects.filter(purpose=Purpose.CHAT)
-        self._choose("route", chat.values_list("slug", flat=True))
-        self._choose("tools", Tool.objects.order_by("slug").values_list("slug", flat=True))
-        self._choose("collections", Collection.objects.values_list("slug", flat=True))
-
-    def _choose(self, name: str, slugs: Any) -> None:
-        field = self.fields[name]
-        assert isinstance(field, forms.ChoiceField)  # noqa: S101 (tells the type checker)
-        field.choices = [(slug, slug) for slug in slugs]
+        fields.offer(self, "route", chat.values_list("slug", flat=True))
+        fields.offer(self, "tools", Tool.objects.order_by("slug").values_list("slug", flat=True))
+        fields.offer(self, "collections", Collection.objects.values_list("slug", flat=True))
+        for name, default in msgspec.structs.asdict(limits.Limits()).items():
+            self.fields[name].widget.attrs["placeholder"] = default
 
     def definition(self) -> dict[str, Any]:
         """The form's values as `agents.publish_version` takes them."""
@@ -182,8 +181,9 @@ def _initial(agent: Agent) -> dict[str, Any]:
     latest = agent.versions.order_by("-number").first()
     if latest is None:
         return {}
-    fields = ("instructions", "route", "tools", "collections", "answer_schema")
-    return {**{name: getattr(latest, name) for name in fields}, **latest.limits}
+    defined = ("instructions", "route", "tools", "collections", "answer_schema")
+    known = {name: getattr(latest, name) for name in defined}
+    return {**{name: value for name, value in known.items() if value}, **latest.limits}
 
 
 @enters("agents")

@@ -17,7 +17,7 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST
 
 from audit.errors import Problem
-from console import names, pages, rooms
+from console import fields, names, pages, rooms
 from console.entrance import enters
 from console.pages import MemberRequest
 from gateway.models import Purpose, Route
@@ -50,10 +50,8 @@ class NewCollection(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         routes = Route.objects.filter(purpose=Purpose.EMBEDDINGS).values_list("slug", flat=True)
-        for name, found in (("embedding_route", routes), ("language", collections.languages())):
-            field = self.fields[name]
-            assert isinstance(field, forms.ChoiceField)  # noqa: S101 (tells the type checker)
-            field.choices = [(value, value) for value in found]
+        fields.offer(self, "embedding_route", routes)
+        fields.offer(self, "language", collections.languages())
 
 
 @enters("documents")
@@ -133,7 +131,7 @@ def upload(request: MemberRequest, collection: str) -> HttpResponse:
     return pages.show(request, "documents/collection", context, status=422)
 
 
-def _take(request: MemberRequest, row: Collection, file: UploadedFile) -> None:
+def _take(request: MemberRequest, row: Collection, file: UploadedFile[bytes]) -> None:
     limit = settings.MAX_DOCUMENT_BYTES
     if (file.size or 0) > limit:  # before its bytes are read into memory
         raise documents.DocumentTooLarge(size=file.size, limit=limit)

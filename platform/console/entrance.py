@@ -1,15 +1,16 @@
-"""The only place where a request of the console gets its principal, and a problem becomes a page."""
+"""The only place where a request of the console gets its principal, or is sent to sign in."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import update_wrapper
 from http import HTTPStatus
 from typing import Concatenate, ParamSpec, cast
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.views.decorators.cache import never_cache
 
 from audit.errors import Problem
@@ -24,8 +25,8 @@ P = ParamSpec("P")
 def enters(
     room: str, *, to_change: bool = False
 ) -> Callable[
-    [Callable[Concatenate[MemberRequest, P], HttpResponse]],
-    Callable[Concatenate[HttpRequest, P], HttpResponse],
+    [Callable[Concatenate[MemberRequest, P], HttpResponseBase]],
+    Callable[Concatenate[HttpRequest, P], HttpResponseBase],
 ]:
     """Make a view of `room`: it runs for members with a fitting role, and for nobody else.
 
@@ -34,15 +35,14 @@ def enters(
     """
 
     def decorate(
-        view: Callable[Concatenate[MemberRequest, P], HttpResponse],
-    ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-        @wraps(view)
+        view: Callable[Concatenate[MemberRequest, P], HttpResponseBase],
+    ) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
         @never_cache
-        def entered(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def entered(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             member = _member(request)
             if member is None:
                 return _to_sign_in(request)
-            entered_by = cast(MemberRequest, request)
+            entered_by = cast("MemberRequest", request)
             entered_by.principal = member
             try:
                 rooms.named(room).check(member, to_change=to_change)
@@ -50,6 +50,7 @@ def enters(
             except Problem as problem:
                 return pages.problem(entered_by, problem)
 
+        update_wrapper(entered, view)
         return entered
 
     return decorate

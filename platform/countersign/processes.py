@@ -142,15 +142,22 @@ class Processes:
         )
 
     def stop(self) -> None:
-        """End all children, the last one first; who does not end in 10 seconds is killed."""
+        """Ask all children to end, the last one first; who has not after 10 seconds is killed."""
+        for child in reversed(list(self._running.values())):
+            child.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
         for name in reversed(list(self._running)):
             child = self._running.pop(name)
-            child.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(STOP_SECONDS)
+                child.wait(max(0, deadline - time.monotonic()))
             _kill_group(child.pid)
             child.wait()
             self._pid_file(name).unlink(missing_ok=True)
+
+    def end_left_over(self) -> None:
+        """End every process that a killed run left behind."""
+        for file in sorted((self._state / "run").glob("*.pid")):
+            self._end_left_over(file.stem)
 
     def _pid_file(self, name: str) -> Path:
         folder = self._state / "run"

@@ -6,19 +6,24 @@ import ast
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
+from pydantic import SecretStr
 from rest_framework.exceptions import APIException
 
 from audit.errors import Problem
 from audit.events import Event, registry
-from countersign.configuration import ROOT
+from countersign.configuration import ROOT, Configuration
+from governance import verdicts
 
 PACKAGES = ("audit", "tenants", "governance", "retrieval", "gateway", "runtime", "api", "console")
 NOTICE = "<!-- Written by `python manage.py write_reference`: change the code, then run it. -->"
+PRODUCTION = "how-to/run-in-production.md"
+SETTINGS_BEGIN = "<!-- settings: written by `python manage.py write_reference` -->"
+SETTINGS_END = "<!-- end of settings -->"
 EVENTS = f"""# Entry kinds
 
 {NOTICE}
@@ -36,24 +41,40 @@ The API answers what went wrong as `application/problem+json` (RFC 9457): `type`
 A run that failed has such a code in `failure`; a tool call that was not performed gives the model
 `{{"error": {{"code", "message"}}}}` with one.
 """
+SETTINGS = {
+    "DATABASE_URL": "PostgreSQL; empty: an embedded server in the state directory.",
+    "DATABASE_POOL_SIZE": "Connections that a process keeps; 0: one for each thread, not kept.",
+    "CELERY_BROKER_URL": "Redis or RabbitMQ; empty: a queue of files, for one machine.",
+    "SECRET_KEY": "50 random characters or more: seals secrets. Needed with DATABASE_URL.",
+    "DEBUG": "Shows tracebacks. Never in production.",
+    "ALLOWED_HOSTS": "Host names that are served, with commas; `.example.com` is all below it.",
+    "SECURE_COOKIES": "Cookies travel over HTTPS only.",
+    "COUNTERSIGN_BASE_DOMAIN": "Tenants' consoles are at `<tenant>.<this>`.",
+    "COUNTERSIGN_STATE_DIRECTORY": "Embedded database, queue, logs, static files, generated keys.",
+    "COUNTERSIGN_LEDGER_KEY_FILE": "The key that signs checkpoints (PEM, mode 0600).",
+    "COUNTERSIGN_ALLOW_PRIVATE_ADDRESSES": "Tools and providers may be on private networks.",
+    "COUNTERSIGN_MAX_BODY_BYTES": "The largest request.",
+    "COUNTERSIGN_MAX_DOCUMENT_BYTES": "The largest document.",
+    "COUNTERSIGN_SWEEP_SECONDS": "How often forgotten work is looked for.",
+    "COUNTERSIGN_LEASE_SECONDS": "How long a worker holds a run that it says nothing about.",
+    "PORT": "Where `make demo` and `make serve` listen; the next free one if it is busy.",
+    "OPENAI_API_KEY": "`make demo` plays its story on a model instead of the offline provider.",
+    "OPENAI_BASE_URL": "Where that model is, for vLLM, Ollama and others.",
+}
+DEFAULTS = {
+    "COUNTERSIGN_STATE_DIRECTORY": "`var`",
+    "COUNTERSIGN_LEDGER_KEY_FILE": "`ledger.key` in the state directory",
+}
+"""Defaults that would otherwise name a place on the machine where the page was written."""
 OUTCOMES = {
     "limit_reached": "The run reached its limit of steps, tokens, cost or time.",
     "step_failed": "A step ended without a result, and nothing said why.",
     "answer_unusable": "The model's answers broke the agent version's contract three times.",
     "unknown_tool": "The model called a function that it was not offered.",
     "invalid_arguments": "The model's arguments are not JSON or do not fit the tool's schema.",
-    "rejected": "A reviewer rejected the held intent; the message is their reason.",
-    "expired": "Nobody approved the held intent in time.",
-    "cancelled": "The approval was withdrawn with its run.",
-    "not_permitted": "No policy permits the intent.",
-    "forbidden": "A policy forbids the intent.",
-    "policy_error": "A policy could not be evaluated, so the intent was denied.",
-    "no_policy": "The tenant has no policies in force, so the intent was denied.",
-    "not_granted": "The agent was not granted this tool, route or collection.",
-    "principal_unclear": "It is unclear who asks, so the intent was denied.",
-    "resource_mismatch": "What was asked for is not what the intent names.",
+    "broken_off": "The client went away in the middle of a streamed answer.",
 }
-"""Codes in runs, steps and decisions that are no class of their own."""
+"""Codes of runs, steps and effects that are no class of their own."""
 
 
 def load_everything() -> None:
@@ -78,8 +99,13 @@ def _is_ours(made: type) -> bool:
 
 
 def _event(kind: str, made: type[Event]) -> str:
-    shown = [f"- `{field.name}`: {_type(field.type)}" for field in msgspec.structs.fields(made)]
+    shown = [f"- `{field.name}`: {_type(field.type)}" for field in _fields(made)]
     return "\n".join([f"## `{kind}`", "", inspect.cleandoc(made.__doc__ or ""), "", *shown, ""])
+
+
+def _fields(made: type[Event]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    # Its metaclass makes it a struct.
+    return msgspec.structs.fields(made)  # type: ignore[arg-type]
 
 
 def _type(hint: Any) -> str:
@@ -92,8 +118,8 @@ def errors_page() -> str:
     load_everything()
     parts = [ERRORS, _table(problems()), "## Of the request itself", "", _table(literal_codes())]
     parts += ["## Of the web framework", "", _table(framework_codes())]
-    told = [(code, "", sentence) for code, sentence in OUTCOMES.items()]
-    return "\n".join([*parts, "## In runs, steps and decisions", "", _table(told)])
+    parts += ["## In runs, steps and effects", "", _plain_table(OUTCOMES)]
+    return "\n".join([*parts, "## In decisions", "", _plain_table(verdicts.SENTENCES)])
 
 
 Row = tuple[str, str, str]
@@ -102,6 +128,11 @@ Row = tuple[str, str, str]
 def _table(rows: Iterable[Row]) -> str:
     lines = [f"| `{code}` | {status} | {text} |" for code, status, text in sorted(set(rows))]
     return "\n".join(["| Code | Status | What it says |", "| --- | --- | --- |", *lines, ""])
+
+
+def _plain_table(sentences: Mapping[str, str]) -> str:
+    lines = [f"| `{code}` | {sentences[code]} |" for code in sorted(sentences)]
+    return "\n".join(["| Code | What it says |", "| --- | --- |", *lines, ""])
 
 
 def problems() -> list[Row]:
@@ -146,9 +177,46 @@ def _sentence(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def write(folder: Path = ROOT / "docs") -> list[Path]:
-    """Write both pages and return them."""
-    pages = {folder / "events.md": events_page(), folder / "errors.md": errors_page()}
-    for path, text in pages.items():
+def settings_table() -> str:
+    """Every environment variable, its default and its meaning. Raises KeyError for a new one."""
+    rows = [
+        f"| `{name}` | {DEFAULTS.get(name) or _default(field.default)} | {SETTINGS[name]} |"
+        for name, field in Configuration.model_fields.items()
+    ]
+    return "\n".join(["| Variable | Default | What it is |", "| --- | --- | --- |", *rows])
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    text = ",".join(value) if isinstance(value, tuple) else str(value)
+    return f"`{text}`" if text else ""
+
+
+def with_settings(page: str) -> str:
+    """The page with the table of settings between its two marks, as it is now."""
+    before, begin, rest = page.partition(SETTINGS_BEGIN)
+    _, end, after = rest.partition(SETTINGS_END)
+    return f"{before}{begin}\n{settings_table()}\n{end}{after}"
+
+
+def pages() -> dict[str, str]:
+    """Each page that is written, whole or in part, by its place in docs/."""
+    production = (ROOT / "docs" / PRODUCTION).read_text(encoding="utf-8")
+    return {
+        "events.md": events_page(),
+        "errors.md": errors_page(),
+        PRODUCTION: with_settings(production),
+    }
+
+
+def write() -> list[Path]:
+    """Write every page and return where."""
+    written = []
+    for name, text in pages().items():
+        path = ROOT / "docs" / name
         path.write_text(text, encoding="utf-8")
-    return list(pages)
+        written.append(path)
+    return written

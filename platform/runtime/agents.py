@@ -7,19 +7,22 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import jsonschema
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from audit import canonical, ledger
 from audit.errors import Problem
 from gateway.models import Route
+from governance.evidence import storable
 from retrieval.models import Collection
-from runtime import limits
+from runtime import limits, schemas
 from runtime.events import AgentCreated, AgentVersionPublished
 from runtime.models import SLUG, Agent, AgentVersion, Tool
 from tenants import configuration
 from tenants.principals import Principal
+
+LONGEST_NAME = 200
+LONGEST_FUNCTION = 64  # of the chat-completions protocol
 
 
 class AgentInvalid(Problem):
@@ -46,6 +49,8 @@ def create(slug: str, *, name: str, by: Principal, now: datetime) -> Agent:
         SLUG(slug)
     except ValidationError as problem:
         raise AgentInvalid(reason=problem.messages[0]) from None
+    if not 0 < len(name.strip()) <= LONGEST_NAME or not name.isprintable():
+        raise AgentInvalid(reason=f"its name is a line of 1 to {LONGEST_NAME} characters.")
     try:
         with transaction.atomic():
             agent = Agent.objects.create(slug=slug, name=name, author=UUID(by.id), created_at=now)
@@ -85,6 +90,8 @@ def publish_version(
         "limits": limits_,
         "answer_schema": answer_schema,
     }
+    if not storable(definition):
+        raise AgentInvalid(reason="it holds a NUL character.")
     digest = _digest(definition)
     with transaction.atomic():
         Agent.objects.select_for_update().get(pk=agent.pk)
@@ -126,14 +133,14 @@ def _check_names(route: str, tools: Sequence[str], collections: Sequence[str]) -
         raise AgentInvalid(
             reason="two of its tools and collections would be offered under one name."
         )
+    if any(len(name) > LONGEST_FUNCTION for name in functions):
+        raise AgentInvalid(reason=f"no function may have more than {LONGEST_FUNCTION} letters.")
 
 
 def _check_answer_schema(schema: dict[str, Any] | None) -> None:
     if schema is None:
         return
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as problem:
-        raise AgentInvalid(
-            reason=f"the answer schema is no JSON Schema: {problem.message}"
-        ) from None
+        schemas.check(schema)
+    except schemas.SchemaUnusable as problem:
+        raise AgentInvalid(reason=f"the answer schema: {problem}") from None

@@ -60,7 +60,6 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A model call that is asked for; `role` is the tenant's, `correlation` the request's id."""
 
     intent: CallModel
-    digest: str
     route: Offered
     verdict: Verdict
     role: str
@@ -92,7 +91,6 @@ def ask(
         verdict = msgspec.structs.replace(verdict, outcome="denied", code=ApprovalNeeded.code)
     return Call(
         intent=intent,
-        digest=intent.digest,
         route=route,
         verdict=verdict,
         role=snapshot.role,
@@ -116,11 +114,9 @@ class DirectCalls:
         if call.verdict.outcome != "allowed":
             await self._record(call, decision)
             raise _refusal(call)
-        begun = EffectBegun(
-            digest=call.digest, action=call.intent.action, resource=call.intent.resource
-        )
-        decision_id, _ = await self._record(call, decision, begun)
-        return BegunCall(call, permits.mint(call.intent, decision_id), self)
+        names = {name: getattr(decision, name) for name in ("digest", "action", "resource")}
+        decision_id, _ = await self._record(call, decision, EffectBegun(**names))
+        return BegunCall(call, permits.mint(call.intent, decision_id), self, names)
 
     async def settle(self, call: Call, events: Sequence[Event]) -> None:
         """Record how a call ended, also when the caller is cancelled meanwhile.
@@ -156,8 +152,11 @@ def _refusal(call: Call) -> Problem:
 class BegunCall:
     """An admitted call: one of its methods is called, once, and it is settled however that ends."""
 
-    def __init__(self, call: Call, permit: Permit, calls: DirectCalls) -> None:
+    def __init__(
+        self, call: Call, permit: Permit, calls: DirectCalls, names: dict[str, Any]
+    ) -> None:
         self._call = call
+        self._names = names
         self._permit = permit
         self._calls = calls
         # What is true as long as nobody knows better.
@@ -200,11 +199,6 @@ class BegunCall:
                     outcome.update(data + b"\n")
                     yield data
             self._outcome = [streaming.event, self._ended(outcome.hexdigest())]
-
-    @property
-    def _names(self) -> dict[str, Any]:
-        intent = self._call.intent
-        return {"digest": self._call.digest, "action": intent.action, "resource": intent.resource}
 
     def _ended(self, digest: str) -> EffectEnded:
         return EffectEnded(outcome_sha256=digest, **self._names)

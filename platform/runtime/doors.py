@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,74 +11,143 @@ import msgspec
 from audit.errors import Problem
 from gateway import completions, portal
 from gateway import queries as gateway_queries
+from gateway.attempts import PATIENCE
+from gateway.embeddings import Embedded
+from governance.evidence import kept
 from governance.intents import Intent
 from governance.permits import Permit
 from retrieval import search
 from retrieval.models import Collection
+from retrieval.queries import CollectionUnknown
 from runtime import embedding, toolbox, tools, validation
 from runtime.embedding import Asker
-from runtime.models import Effect, Run, StepState, Tool
+from runtime.models import Effect, Run, Step, StepState, Tool
 from runtime.outcomes import Outcome, refusal
 from runtime.queries import requester_of
 from runtime.transcripts import CorrectionTurn, ResultTurn, Transcript
 
 SHOWN_PASSAGES = 6
-MODEL_SECONDS = 180
+
+
+class ToolChanged(Problem):
+    """The tool {tool} was changed after this was proposed, so nothing was done."""
+
+    code = "tool_changed"
+    status = 409
 
 
 def longest(intent: Intent) -> int:
-    """The most seconds that acting on the intent can take, all tries included."""
-    if intent.action != "use_tool":
-        return MODEL_SECONDS
-    tool = Tool.objects.get(slug=intent.resource)
-    return tools.ATTEMPTS * tool.timeout_seconds + tools.LONGEST_PAUSES
+    """The most seconds that acting on the intent should take, all tries included."""
+    if intent.action == "use_tool":
+        tool = _tool(intent)
+        return tools.ATTEMPTS * tool.timeout_seconds + tools.LONGEST_PAUSES if tool else 0
+    route = intent.resource
+    if intent.action == "search_collection":
+        named = Collection.objects.filter(slug=intent.resource)
+        route = named.values_list("embedding_route", flat=True).first() or ""
+    try:
+        spec = gateway_queries.route_spec(route)
+    except gateway_queries.RouteUnknown:
+        return 0
+    return sum(round(PATIENCE.total) + endpoint.timeout_seconds for endpoint in spec.endpoints)
 
 
 def may_repeat(intent: Intent) -> bool:
     """Whether trying the intent again under the same idempotency key can do no second harm."""
-    if intent.action != "use_tool":
-        return True
-    tool = Tool.objects.filter(slug=intent.resource).first()
-    return tool is not None and (tool.repeatable or tool.effect == Effect.READ)
+    tool = _tool(intent)
+    return not writes(intent) or (tool is not None and tool.repeatable)
+
+
+def writes(intent: Intent) -> bool:
+    """Whether acting on the intent may change something; what is not known might."""
+    tool = _tool(intent)
+    return intent.action == "use_tool" and (tool is None or tool.effect != Effect.READ)
+
+
+def tool_sha256(intent: Intent) -> str | None:
+    """The digest of the definition of the tool that the intent names, if it names one."""
+    tool = _tool(intent)
+    return None if tool is None else toolbox.sha256_of(tool)
+
+
+def _tool(intent: Intent) -> Tool | None:
+    named = Tool.objects.filter(slug=intent.resource)
+    return named.first() if intent.action == "use_tool" else None
 
 
 def act(
-    intent: Intent, transcript: Transcript, permit: Permit, *, run: Run, key: str, now: datetime
+    intent: Intent, transcript: Transcript, permit: Permit, *, step: Step, key: str, now: datetime
 ) -> Outcome:
     """Perform the intent through its door; what goes wrong out there is an outcome, no error."""
     if intent.action == "call_model":
         return _call_model(intent, transcript, permit)
     call = transcript.pending_call()
-    origin = f"{intent.action}:{intent.resource}"
+    call_id, tokens, cost_micros = call.id if call else "", 0, 0
     try:
-        value = (
-            _use_tool(intent, permit, key)
-            if intent.action == "use_tool"
-            else _search(intent, transcript, permit, run, now)
-        )
-    except tools.EffectUncertain as problem:
-        return Outcome(
-            state=StepState.UNKNOWN, turn=None, code=problem.code, facts={"problem": str(problem)}
-        )
+        if intent.action == "use_tool":
+            value = _use_tool(intent, permit, key, step)
+        else:
+            value, tokens, cost_micros = _search(intent, transcript, permit, step.run, now)
     except Problem as problem:
-        turn = refusal(call.id if call else "", problem.code, str(problem))
-        return Outcome(state=StepState.FAILED, turn=turn, code=problem.code)
+        return _failed(intent, step, call_id, problem)
+    origin = f"{intent.action}:{intent.resource}"
     return Outcome(
         state=StepState.ENDED,
-        turn=ResultTurn(call=call.id if call else "", origin=origin, value=value),
+        turn=ResultTurn(call=call_id, origin=origin, value=value),
+        tokens=tokens,
+        cost_micros=cost_micros,
     )
 
 
-def _use_tool(intent: Intent, permit: Permit, key: str) -> dict[str, Any]:
-    spec = toolbox.spec_of(Tool.objects.get(slug=intent.resource))
+def _failed(intent: Intent, step: Step, call: str, problem: Problem) -> Outcome:
+    """A tool that may have acted is unknown: so is one that failed after an earlier try died."""
+    died_before = step.attempts > 1 and intent.action == "use_tool" and writes(intent)
+    if died_before or isinstance(problem, tools.EffectUncertain):
+        code, facts = tools.EffectUncertain.code, {"problem": str(problem)}
+        return Outcome(state=StepState.UNKNOWN, turn=None, code=code, facts=facts)
+    turn = refusal(call, problem.code, str(problem))
+    return Outcome(state=StepState.FAILED, turn=turn, code=problem.code)
+
+
+def _use_tool(intent: Intent, permit: Permit, key: str, step: Step) -> dict[str, Any]:
+    """Call the tool that was decided on: one that was changed a moment ago is another."""
+    tool = _tool(intent)
+    if tool is None or toolbox.sha256_of(tool) != step.tool_sha256:
+        raise ToolChanged(tool=intent.resource)
+    spec = toolbox.spec_of(tool)
     return portal.call(tools.use, spec, permit=permit, intent=intent, idempotency_key=key)
 
 
 def _search(
     intent: Intent, transcript: Transcript, permit: Permit, run: Run, now: datetime
-) -> dict[str, Any]:
-    collection = Collection.objects.get(slug=intent.resource)
-    asker = Asker(
+) -> tuple[dict[str, Any], int, int]:
+    """The passages as the model gets them, and the tokens and micros that embedding took."""
+    collection = Collection.objects.filter(slug=intent.resource).first()
+    if collection is None:
+        raise CollectionUnknown(collection=intent.resource)
+    embed, used = embedding.through(collection.embedding_route, _asker(intent, run, now)), []
+
+    def counted(texts: Sequence[str]) -> Embedded:
+        embedded = embed(texts)
+        used.append(embedded.usage)
+        return embedded
+
+    found = search.find(
+        collection,
+        intent.arguments["query"],
+        embed=counted,
+        permit=permit,
+        intent=intent,
+        limit=SHOWN_PASSAGES,
+    )
+    first = len(transcript.passages()) + 1
+    value = {"passages": [_shown(f"P{first + i}", hit) for i, hit in enumerate(found)]}
+    tokens = sum(usage.input_tokens + usage.output_tokens for usage in used)
+    return value, tokens, sum(usage.cost_micros for usage in used)
+
+
+def _asker(intent: Intent, run: Run, now: datetime) -> Asker:
+    return Asker(
         principal=requester_of(run),
         now=now,
         agent=intent.principal,
@@ -87,16 +157,6 @@ def _search(
         step=intent.step,
         on_behalf_of=intent.on_behalf_of,
     )
-    found = search.find(
-        collection,
-        intent.arguments["query"],
-        embed=embedding.through(collection.embedding_route, asker),
-        permit=permit,
-        intent=intent,
-        limit=SHOWN_PASSAGES,
-    )
-    first = len(transcript.passages()) + 1
-    return {"passages": [_shown(f"P{first + i}", hit) for i, hit in enumerate(found)]}
 
 
 def _shown(ref: str, hit: search.Found) -> dict[str, Any]:
@@ -112,8 +172,8 @@ def _shown(ref: str, hit: search.Found) -> dict[str, Any]:
 
 
 def _call_model(intent: Intent, transcript: Transcript, permit: Permit) -> Outcome:
-    spec = gateway_queries.route_spec(intent.resource)
     try:
+        spec = gateway_queries.route_spec(intent.resource)
         completion = portal.call(
             completions.complete, spec, transcript.chat_request(), permit=permit, intent=intent
         )
@@ -141,4 +201,4 @@ def _call_model(intent: Intent, transcript: Transcript, permit: Permit) -> Outco
 def _text_of(response: dict[str, Any]) -> str:
     """The answer's text for showing it again; a completion always has a message."""
     content = response["choices"][0]["message"].get("content")
-    return content if isinstance(content, str) else ""
+    return str(kept(content)) if isinstance(content, str) else ""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import Any
 
 import msgspec
 from django.db import transaction
 
-from audit import ledger
-from audit.events import Actor, Event
-from governance import decisions
+from governance import approvals, decisions
 from governance.decisions import Allowed, Denied, Held
-from governance.intents import Intent, as_json
+from governance.intents import Intent
 from governance.permits import Permit
-from runtime import doors, leases, resources
+from runtime import doors, interruptions, leases, resources
 from runtime.events import (
     EffectBegun,
     EffectEnded,
@@ -29,80 +26,62 @@ from runtime.models import Run, RunState, Step, StepState
 from runtime.outcomes import Outcome, refusal
 from runtime.planning import Refused
 from runtime.queries import evidence_of, requester_of
+from runtime.taking import Taking, agent_principal, idempotency_key, record
 from runtime.transcripts import Transcript
-
-MOST_ATTEMPTS = 3
-
-
-class Taking(msgspec.Struct, frozen=True, kw_only=True):
-    """The step that is being taken: the run, what it wants to do next, and why."""
-
-    run: Run
-    intent: Intent
-    transcript: Transcript
-    now: datetime
-
-    @property
-    def actor(self) -> Actor:
-        """The run's agent, as the ledger names it."""
-        return agent_actor(self.run)
-
-    def record(self, event: Event) -> None:
-        """Write an entry of this run, in the caller's transaction."""
-        ledger.record(event, actor=self.actor, correlation=self.run.pk)
-
-    def save(self, step: Step | None, state: StepState, **columns: Any) -> Step:
-        """Write the step's row, in the caller's transaction."""
-        number = self.intent.step or 0
-        step = step or Step(run=self.run, number=number, started_at=self.now)
-        named = {
-            "action": self.intent.action,
-            "resource": self.intent.resource,
-            "intent": as_json(self.intent),
-            "digest": self.intent.digest,
-            "state": state,
-        }
-        for name, value in {**named, **columns}.items():
-            setattr(step, name, value)
-        step.save()
-        return step
 
 
 def refuse(run: Run, plan: Refused, transcript: Transcript, *, now: datetime) -> None:
-    """Note a proposal that is no intent; the model is told why. Raises LeaseLost."""
+    """Note a proposal that can't be done; the model is told why.
+
+    1. Where it had begun already, before its tool was changed or removed, nobody can tell whether
+    it happened. 2. Where it was held, its approval is withdrawn. Raises LeaseLost.
+    """
     number = len(transcript.turns) + 1
-    event = IntentRefused(step=number, function=plan.call.name[:100], code=plan.code)
     with transaction.atomic():
         leases.confirm(run)
-        Step.objects.create(
-            run=run,
-            number=number,
-            action="refused",
-            resource=plan.call.name[:63],
-            intent={"function": plan.call.name, "arguments": plan.call.arguments},
-            digest="",
-            state=StepState.REFUSED,
-            error_code=plan.code,
-            turn=msgspec.to_builtins(refusal(plan.call.id, plan.code, plan.message)),
-            started_at=now,
-            ended_at=now,
-        )
-        ledger.record(event, actor=agent_actor(run), correlation=run.pk)
+        step = Step.objects.filter(run=run, number=number).first()
+        if step is not None and step.state == StepState.BEGUN:
+            interruptions.leave_unknown(run, step, now=now)
+            return
+        if step is not None:
+            approvals.cancel_of_run(run.pk, by=agent_principal(run), now=now)
+        _save_refused(step or Step(run=run, number=number, started_at=now), plan, now)
+        offered = any(offer.name == plan.call.name for offer in transcript.offers)
+        function = plan.call.name if offered else ""
+        record(run, IntentRefused(step=number, function=function, code=plan.code))
+
+
+def _save_refused(step: Step, plan: Refused, now: datetime) -> None:
+    if not step.digest:  # it was never decided: all that is known is what the model wrote
+        step.action, step.resource = "refused", plan.call.name[:63]
+        step.intent = {"function": plan.call.name, "arguments": plan.call.arguments}
+    step.state, step.error_code, step.ended_at = StepState.REFUSED, plan.code, now
+    step.turn = msgspec.to_builtins(refusal(plan.call.id, plan.code, plan.message))
+    step.save()
 
 
 def govern(taking: Taking) -> tuple[Step, Permit] | None:
     """Decide the intent and, where it is allowed, note its effect as begun, in one commit.
 
     Returns the begun step and its permit; None where the run now rests, or the intent was denied.
-    A step that a crash left begun is taken up again: see `_take_up`. Raises LeaseLost, and
-    ResourceUnknown where what it asks for was removed.
+    A step that a crash left begun is taken up again: see `_take_up`. Raises LeaseLost,
+    ResourceUnknown where what it asks for was removed, and ToolChanged where it was held, and its
+    tool is another now: then nothing of this is kept, and its approval was not used.
     """
     with transaction.atomic():
         leases.confirm(taking.run)
-        step = Step.objects.filter(run=taking.run, number=taking.intent.step or 0).first()
+        step = taking.row()
         if step is not None and step.state == StepState.BEGUN:
             return _take_up(taking, step)
-        return _follow(taking, step, _decide(taking))
+        decision = _decide(taking)
+        if isinstance(decision, Allowed):
+            _check_unchanged(taking, step)
+        return _follow(taking, step, decision)
+
+
+def _check_unchanged(taking: Taking, step: Step | None) -> None:
+    if step is not None and step.tool_sha256 != doors.tool_sha256(taking.intent):
+        raise doors.ToolChanged(tool=taking.intent.resource)
 
 
 def _decide(taking: Taking) -> decisions.Decision:
@@ -119,35 +98,32 @@ def _decide(taking: Taking) -> decisions.Decision:
 def _take_up(taking: Taking, step: Step) -> tuple[Step, Permit] | None:
     """Go on with an effect that may have happened already, because its process died.
 
-    1. It is only tried again where a second try does no harm: it reads, or the tool honours the
-    Idempotency-Key, which stays the same. 2. Grant and policies are judged now. 3. Everything
-    else leaves it unknown.
+    1. What only reads did no harm: where it can't be tried again as it is, it is decided like
+    any other. 2. The rest is tried again where `interruptions` says so and grant and policies
+    allow it now, under the same key. 3. Everything else is left unknown.
     """
-    if (
-        step.decision is not None
-        and step.attempts < MOST_ATTEMPTS
-        and doors.may_repeat(taking.intent)
-    ):
-        decision = decisions.renew(
-            taking.intent,
-            decision=step.decision,
-            principal=requester_of(taking.run),
-            resource=resources.asked_for(taking.intent),
-            author=str(taking.run.version.agent.author),
-            now=taking.now,
-        )
-        if isinstance(decision, Allowed):
-            return _begin(taking, step, decision)
-    why = "The process that carried it out died, and it can't safely be tried again."
-    taking.save(
-        step,
-        StepState.UNKNOWN,
-        error_code="effect_interrupted",
-        usage={"problem": why},
-        ended_at=taking.now,
-    )
-    taking.record(EffectUnknown(code="effect_interrupted", **names_of(taking.intent)))
+    harmless = interruptions.did_no_harm(taking, step)
+    if interruptions.may_be_taken_up(taking, step):
+        decision = _renew(taking, step)
+        if harmless or isinstance(decision, Allowed):
+            return _follow(taking, step, decision)
+    elif harmless:
+        return _follow(taking, step, _decide(taking))
+    interruptions.leave_unknown(taking.run, step, now=taking.now)
     return None
+
+
+def _renew(taking: Taking, step: Step) -> decisions.Decision:
+    if step.decision is None:
+        return _decide(taking)
+    return decisions.renew(
+        taking.intent,
+        decision=step.decision,
+        principal=requester_of(taking.run),
+        resource=resources.asked_for(taking.intent),
+        author=str(taking.run.version.agent.author),
+        now=taking.now,
+    )
 
 
 def _follow(
@@ -164,7 +140,14 @@ def _follow(
 
 def _rest(taking: Taking, step: Step | None, decision: Held) -> None:
     approval = decision.approval.pk
-    taking.save(step, StepState.HELD, approval=approval, decision=decision.decision_id)
+    taking.save(
+        step,
+        StepState.HELD,
+        approval=approval,
+        decision=decision.decision_id,
+        # What the reviewer is shown: if it is held again, it stays that.
+        tool_sha256=step.tool_sha256 if step else doors.tool_sha256(taking.intent),
+    )
     Run.objects.filter(pk=taking.run.pk).update(
         state=RunState.HELD, lease_holder=None, lease_until=None
     )
@@ -187,9 +170,20 @@ def _deny(taking: Taking, step: Step | None, decision: Denied) -> None:
 
 def _begin(taking: Taking, step: Step | None, decision: Allowed) -> tuple[Step, Permit]:
     attempt = (step.attempts if step else 0) + 1
-    begun = taking.save(step, StepState.BEGUN, decision=decision.decision_id, attempts=attempt)
-    key = idempotency_key(begun)
-    taking.record(EffectBegun(attempt=attempt, idempotency_key=key, **names_of(taking.intent)))
+    begun = taking.save(
+        step,
+        StepState.BEGUN,
+        decision=decision.decision_id,
+        attempts=attempt,
+        tool_sha256=doors.tool_sha256(taking.intent),
+    )
+    event = EffectBegun(
+        attempt=attempt,
+        idempotency_key=idempotency_key(begun),
+        tool_sha256=begun.tool_sha256,
+        **names_of(taking.intent),
+    )
+    taking.record(event)
     return begun, decision.permit
 
 
@@ -206,7 +200,7 @@ def perform(taking: Taking, step: Step, permit: Permit) -> Outcome:
         taking.intent,
         taking.transcript,
         permit,
-        run=taking.run,
+        step=step,
         key=idempotency_key(step),
         now=taking.now,
     )
@@ -235,21 +229,8 @@ def _end(taking: Taking, step: Step, outcome: Outcome, ended_at: datetime) -> No
 
 def _event(intent: Intent, outcome: Outcome) -> EffectEnded | EffectFailed | EffectUnknown:
     names = names_of(intent)
-    if outcome.state == StepState.ENDED:
+    if outcome.happened:
         return EffectEnded(outcome_sha256=outcome.digest(), facts=outcome.facts, **names)
     if outcome.state == StepState.UNKNOWN:
         return EffectUnknown(code=outcome.code or "unknown", **names)
     return EffectFailed(code=outcome.code or "failed", **names)
-
-
-def idempotency_key(step: Step) -> str:
-    """The same over all tries of a step, and of no other."""
-    return f"{step.run_id}-{step.number}"
-
-
-def agent_actor(run: Run) -> Actor:
-    """The run's agent, as the ledger names it."""
-    version, behalf = run.version, run.on_behalf_of or run.requester
-    return Actor(
-        kind="agent", id=version.agent.slug, version=str(version.number), on_behalf_of=behalf
-    )

@@ -54,7 +54,7 @@ class Asker(msgspec.Struct, frozen=True, kw_only=True):
 def through(route: str, asker: Asker) -> Embed:
     """A function that embeds texts through `route`, each call decided and recorded.
 
-    Its calls raise EmbeddingDenied, and the gateway's problems.
+    Its calls raise EmbeddingDenied, RouteUnknown, and the gateway's problems.
     """
 
     def embed(texts: Sequence[str]) -> Embedded:
@@ -75,8 +75,8 @@ def through(route: str, asker: Asker) -> Embed:
 
 
 def _perform(intent: CallModel, texts: Sequence[str], asker: Asker) -> Embedded:
-    decision = _begin(intent, asker)
     spec = gateway_queries.route_spec(intent.resource)
+    decision = _begin(intent, asker)
     names = names_of(intent)
     try:
         embedded = portal.call(

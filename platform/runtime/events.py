@@ -108,7 +108,10 @@ class RunCancelled(Event, kind="run.cancelled"):
 
 
 class IntentRefused(Event, kind="intent.refused"):
-    """What the model proposed was no intent: an unknown function, or unfit arguments."""
+    """What the model proposed can't be done: an unknown function, unfit arguments, a changed tool.
+
+    `function` is empty where it names none that was offered: then it is the model's own words.
+    """
 
     step: int
     function: str
@@ -116,7 +119,10 @@ class IntentRefused(Event, kind="intent.refused"):
 
 
 class EffectBegun(Event, kind="effect.begun"):
-    """An effect is about to be tried. Recorded before anything leaves this machine."""
+    """An effect is about to be tried. Recorded before anything leaves this machine.
+
+    `tool_sha256` is the definition of the tool, as the entry of its last change names it.
+    """
 
     digest: str
     action: str
@@ -124,6 +130,7 @@ class EffectBegun(Event, kind="effect.begun"):
     step: int | None = None
     attempt: int = 1
     idempotency_key: str | None = None
+    tool_sha256: str | None = None
 
 
 class EffectEnded(Event, kind="effect.ended"):

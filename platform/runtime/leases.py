@@ -47,11 +47,6 @@ def confirm(run: Run, *, states: tuple[RunState, ...] = (RunState.ACTIVE,)) -> N
         raise LeaseLost(run=str(run.pk))
 
 
-def release(run_id: UUID, *, holder: str) -> None:
-    """Let go, so that the next worker need not wait."""
-    Run.objects.filter(pk=run_id, lease_holder=holder).update(lease_holder=None, lease_until=None)
-
-
 def long_enough(now: datetime, seconds: int) -> datetime:
     """When a lease that covers an effect of at most `seconds` may be taken over."""
     return max(now + settings.LEASE, now + timedelta(seconds=seconds + 2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import UUID
 
 from django.db import transaction
@@ -13,10 +13,12 @@ from django.db.models import QuerySet
 from audit import bundles, ledger, queries
 from audit.bundles import Exported
 from audit.events import Event
-from audit.models import Entry
 from audit.queries import EntryUnknown
 from runtime.queries import runs_visible_to
 from tenants.principals import Principal
+
+if TYPE_CHECKING:
+    from audit.models import Entry
 
 READERS = ("admin", "auditor")
 

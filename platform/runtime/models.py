@@ -144,7 +144,11 @@ class StepState(models.TextChoices):
 
 
 class Step(models.Model):
-    """One intent of a run and what came of it. `turn` is what the transcript says of it."""
+    """One intent of a run and what came of it. `turn` is what the transcript says of it.
+
+    `tool_sha256` is the digest of the tool's definition when it was decided: what a reviewer
+    approved is what is called.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
@@ -153,6 +157,7 @@ class Step(models.Model):
     resource = models.CharField(max_length=63)
     intent: Any = models.JSONField()
     digest = models.CharField(max_length=64)
+    tool_sha256 = models.CharField(max_length=64, null=True)
     state = models.CharField(max_length=10, choices=StepState.choices)
     reasons = models.JSONField(default=list)
     decision = models.UUIDField(null=True)

@@ -23,6 +23,7 @@ def ingest_after_commit(document_id: UUID) -> None:
 
 def _send_after_commit(task: str, row: UUID) -> None:
     arguments = [isolation.current().slug, str(row)]
-    send = partial(current_app.send_task, task, args=arguments, ignore_result=True)
+    # Sent once: whoever waits for the commit does not wait for the queue to come back.
+    send = partial(current_app.send_task, task, args=arguments, ignore_result=True, retry=False)
     # What was committed stands, whether or not the queue can be reached: a failure is only logged.
     transaction.on_commit(send, robust=True)

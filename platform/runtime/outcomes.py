@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from runtime.models import StepState
-from runtime.transcripts import ResultTurn, Turn
+from runtime.transcripts import CorrectionTurn, ResultTurn, Turn
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +20,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int = 0
     cost_micros: int = 0
     facts: dict[str, Any] = {}
+
+    @property
+    def happened(self) -> bool:
+        """Whether the effect came to its end: a model was asked even if its answer is unusable."""
+        return self.state == StepState.ENDED or isinstance(self.turn, CorrectionTurn)
 
     def digest(self) -> str:
         """Hex SHA-256 of what the transcript says of it: words that the ledger doesn't hold."""

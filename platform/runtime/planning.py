@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import jsonschema
 import msgspec
 
 from audit import canonical
 from gateway import requests
+from governance.evidence import storable
 from governance.intents import CallModel, Intent, SearchCollection, UseTool
+from runtime import foreign, schemas
 from runtime.transcripts import Call, ModelTurn, Offer, Transcript
 
 
@@ -64,7 +65,7 @@ def _ask_the_model(transcript: Transcript) -> Intent:
 def _proposed(call: Call, transcript: Transcript) -> Intent | Refused:
     offer = next((offer for offer in transcript.offers if offer.name == call.name), None)
     if offer is None:
-        return Refused(call, "unknown_tool", f"There is no function {call.name!r}.")
+        return Refused(call, "unknown_tool", f"There is no function {call.name[:100]!r}.")
     arguments, problem = _checked_arguments(call, offer)
     if arguments is None:
         return Refused(call, "invalid_arguments", problem)
@@ -83,18 +84,17 @@ def _proposed(call: Call, transcript: Transcript) -> Intent | Refused:
 
 
 def _checked_arguments(call: Call, offer: Offer) -> tuple[dict[str, Any] | None, str]:
-    """The arguments if they fit the schema and can be hashed; else None, and why not."""
+    """The arguments if they fit the schema, can be hashed and kept; else None, and why not."""
     try:
-        arguments = msgspec.json.decode(call.arguments or "{}", type=dict[str, Any])
-        jsonschema.validate(arguments, offer.parameters, cls=jsonschema.Draft202012Validator)
+        arguments = foreign.parsed(call.arguments or "{}")
         canonical.encode(arguments)
-    except msgspec.DecodeError as problem:
-        return None, f"The arguments are not a JSON object: {problem}."
-    except jsonschema.ValidationError as problem:
-        return (
-            None,
-            f"The arguments do not fit the schema at {problem.json_path}: {problem.message}.",
-        )
-    except canonical.NotCanonical as problem:
-        return None, str(problem)
+    except (foreign.Unreadable, canonical.NotCanonical) as problem:
+        return None, f"The arguments can't be used: {problem}"
+    if not isinstance(arguments, dict):
+        return None, "The arguments are not a JSON object."
+    mismatch = schemas.mismatch(arguments, offer.parameters)
+    if mismatch:
+        return None, f"The arguments do not fit the schema {mismatch}."
+    if not storable(arguments):
+        return None, "The arguments hold a NUL character."
     return arguments, ""

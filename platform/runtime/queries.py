@@ -152,8 +152,8 @@ def evidence_of(transcript: Transcript) -> list[dict[str, Any]]:
 
 
 def _evidence(turn: ResultTurn) -> list[dict[str, Any]]:
-    if "passages" in turn.value:
-        return [{"kind": "passage", "title": _place(p), **p} for p in turn.value["passages"]]
+    if turn.is_search:
+        return [{"kind": "passage", "title": _place(p), **p} for p in turn.passages]
     text = msgspec.json.format(msgspec.json.encode(turn.value, order="sorted"), indent=2).decode()
     return [{"kind": "result", "title": turn.origin, "text": text}]
 

@@ -12,20 +12,31 @@ from django.db import transaction
 from audit import ledger
 from audit.errors import Problem
 from governance import approvals
-from governance.models import Approval
-from runtime import effects, leases, limits, nudges, planning, validation
-from runtime.effects import Taking
+from governance.models import OPEN_STATES, Approval
+from runtime import (
+    doors,
+    effects,
+    interruptions,
+    leases,
+    limits,
+    nudges,
+    planning,
+    taking,
+    validation,
+)
 from runtime.events import RunCancelled, RunCompleted, RunFailed, RunResumed, RunStarted
-from runtime.models import Agent, Run, RunState, Step, StepState
+from runtime.models import Agent, Run, RunState, StepState
 from runtime.planning import Finished, Refused
 from runtime.queries import latest_version, transcript_of
-from runtime.resources import ResourceUnknown
+from runtime.taking import Taking
 from runtime.transcripts import CorrectionTurn, Transcript
 from tenants import isolation
 from tenants.principals import Principal
 
 LONGEST_TASK = 100_000
+LONGEST_NAME = 200
 REPAIRS = 2
+MOST_EXPIRED = 500
 
 
 class TaskInvalid(Problem):
@@ -49,8 +60,7 @@ def start(
 
     Raises TaskInvalid, AgentUnknown.
     """
-    if not task.strip() or len(task) > LONGEST_TASK or "\0" in task:
-        raise TaskInvalid(reason=f"it must be 1 to {LONGEST_TASK} characters of text")
+    _check_task(task, on_behalf_of)
     version = latest_version(agent)
     event = RunStarted(
         agent=agent.slug,
@@ -72,12 +82,26 @@ def start(
     return run
 
 
+def _check_task(task: str, on_behalf_of: str | None) -> None:
+    if not task.strip() or len(task) > LONGEST_TASK or not _is_text(task):
+        raise TaskInvalid(reason=f"it must be 1 to {LONGEST_TASK} characters of text")
+    name = "nobody" if on_behalf_of is None else on_behalf_of
+    # Each entry of the run names it: the ledger takes a name, not a text of several lines.
+    if not name.isprintable() or not 0 < len(name.encode()) <= LONGEST_NAME:
+        raise TaskInvalid(reason=f"on_behalf_of must be a name of 1 to {LONGEST_NAME} bytes")
+
+
+def _is_text(task: str) -> bool:
+    """Whether it can be kept: no NUL character, and no half of a surrogate pair."""
+    return "\0" not in task and not any("\ud800" <= letter <= "\udfff" for letter in task)
+
+
 def take_step(run_id: UUID, *, holder: str, now: datetime) -> bool:
     """Take the run's next step, if it is ours to take. Returns whether there may be more to do.
 
     1. Take the lease; a run that rests, is over or is somebody else's is left alone.
-    2. Read the transcript; a run that can't go on is ended.
-    3. Plan: the next intent follows from the transcript alone.
+    2. Plan: the next intent follows from the transcript alone; an answer ends the run.
+    3. A run that can't go on is ended.
     4. Govern the intent: held, the run rests; denied, the model is told; allowed, it is begun.
     5. Perform it and record how it ended.
     A crash at any line leaves rows from which the same step is taken again. Raises LeaseLost.
@@ -86,41 +110,53 @@ def take_step(run_id: UUID, *, holder: str, now: datetime) -> bool:
     if run is None:
         return False
     transcript = transcript_of(run, tenant=isolation.current().slug)
-    failure = _why_it_cannot_go_on(run, transcript, now)
-    if failure is not None:
-        return _fail(run, *failure, now)
     plan = planning.next_intent(transcript)
     if isinstance(plan, Finished):
         return _complete(run, validation.check(plan.answer, transcript), len(transcript.turns), now)
+    failure = _why_it_cannot_go_on(run, transcript, now)
+    if failure is not None:
+        return _fail(run, *failure, now)
     if isinstance(plan, Refused):
         effects.refuse(run, plan, transcript, now=now)
         return True
     return _act(Taking(run=run, intent=plan, transcript=transcript, now=now))
 
 
-def _act(taking: Taking) -> bool:
+def _act(taken: Taking) -> bool:
+    """Govern and perform. What can't even be decided ends the run: taking it again won't help."""
     try:
-        begun = effects.govern(taking)
-    except ResourceUnknown as problem:
-        return _fail(taking.run, problem.code, str(problem), taking.now)
+        begun = effects.govern(taken)
+    except leases.LeaseLost:
+        raise
+    except doors.ToolChanged as problem:
+        return _refuse(taken, problem)
+    except Problem as problem:
+        return _fail(taken.run, problem.code, str(problem), taken.now)
     if begun is not None:
-        effects.perform(taking, *begun)
+        effects.perform(taken, *begun)
+    return True
+
+
+def _refuse(taken: Taking, problem: Problem) -> bool:
+    call = taken.transcript.pending_call()
+    if call is None:
+        return _fail(taken.run, problem.code, str(problem), taken.now)
+    plan = Refused(call, problem.code, str(problem))
+    effects.refuse(taken.run, plan, taken.transcript, now=taken.now)
     return True
 
 
 def _why_it_cannot_go_on(run: Run, transcript: Transcript, now: datetime) -> tuple[str, str] | None:
-    """A limit, a model that can't be understood, or a step without a result: its code and words."""
-    limit = limits.exceeded(run, steps=len(transcript.turns), now=now)
-    if limit is not None:
-        return "limit_reached", f"The run reached its limit of {limit}."
+    """A step without a result, a model that can't be understood, or a limit: its code and words."""
+    dead = {StepState.DENIED, StepState.FAILED, StepState.UNKNOWN}
+    step = run.steps.filter(turn__isnull=True, state__in=dead).first()
+    if step is not None:
+        reason = step.usage.get("problem") or " ".join(step.reasons)
+        return step.error_code or "step_failed", reason
     if _repairs(transcript) > REPAIRS:
         return "answer_unusable", "The model's answers could not be used."
-    dead = {StepState.DENIED, StepState.FAILED, StepState.UNKNOWN}
-    step = Step.objects.filter(run=run, turn=None, state__in=dead).first()
-    if step is None:
-        return None
-    reason = step.usage.get("problem") or " ".join(step.reasons)
-    return step.error_code or "step_failed", reason
+    limit = limits.exceeded(run, steps=len(transcript.turns), now=now)
+    return ("limit_reached", f"The run reached its limit of {limit}.") if limit else None
 
 
 def _repairs(transcript: Transcript) -> int:
@@ -151,12 +187,15 @@ def _fail(run: Run, code: str, message: str, now: datetime) -> bool:
 def _end(
     run: Run, state: RunState, event: RunCompleted | RunFailed, now: datetime, **columns: Any
 ) -> bool:
+    """End the run, and what it leaves open: a begun effect is unknown, an approval withdrawn."""
     with transaction.atomic():
         leases.confirm(run)
+        interruptions.leave_all_unknown(run, now=now)
+        approvals.cancel_of_run(run.pk, by=taking.agent_principal(run), now=now)
         Run.objects.filter(pk=run.pk).update(
             state=state, ended_at=now, lease_holder=None, lease_until=None, **columns
         )
-        ledger.record(event, actor=effects.agent_actor(run), correlation=run.pk)
+        taking.record(run, event)
     return False
 
 
@@ -165,39 +204,55 @@ def settle_approval(
 ) -> Approval:
     """Record a vote, and queue the run that waits for it, in one commit.
 
-    Resuming is taking the same step again, so a rule that changed meanwhile wins. Raises what
+    Resuming is taking the same step again, so a rule that changed meanwhile wins. Neither the
+    agent's author nor the author of the version that acts may vote. Raises what
     `approvals.approve` and `approvals.reject` raise.
     """
     with transaction.atomic():
+        run = _locked(approval)
+        if run is not None and by.id == str(run.version.author):
+            raise approvals.AuthorCannotVote(approval=str(approval.pk))
         if verdict == "approve":
             settled = approvals.approve(approval, by=by, now=now, reason=reason)
         else:
             settled = approvals.reject(approval, by=by, now=now, reason=reason)
-        _wake(settled)
+        _wake(settled, run)
     return settled
 
 
 def expire_approvals(now: datetime) -> int:
     """End overdue approvals and wake their runs, which are told so. Returns how many there were."""
-    with transaction.atomic():
-        expired = approvals.expire(now)
-        for approval in expired:
-            _wake(approval)
-    return len(expired)
+    overdue = Approval.objects.filter(state__in=OPEN_STATES, expires_at__lte=now)
+    return sum(_expire(approval, now) for approval in overdue.order_by("expires_at")[:MOST_EXPIRED])
 
 
-def _wake(approval: Approval) -> None:
-    if approval.run is None:
+@transaction.atomic
+def _expire(approval: Approval, now: datetime) -> bool:
+    run = _locked(approval)
+    is_over = approvals.expire_one(approval, now)
+    if is_over:
+        _wake(approval, run)
+    return is_over
+
+
+def _locked(approval: Approval) -> Run | None:
+    """The run that the approval belongs to, locked.
+
+    Whoever needs both locks the run first and its approvals afterwards, so nobody waits in a ring.
+    """
+    runs = Run.objects.select_for_update(of=("self",)).select_related("version__agent")
+    return runs.filter(pk=approval.run).first() if approval.run else None
+
+
+def _wake(approval: Approval, run: Run | None) -> None:
+    """Make the run active again, if it is this approval that it rests for."""
+    if run is None or run.state != RunState.HELD:
         return
-    changed = Run.objects.filter(pk=approval.run, state=RunState.HELD).update(state=RunState.ACTIVE)
-    if changed:
-        run = Run.objects.select_related("version__agent").get(pk=approval.run)
-        ledger.record(
-            RunResumed(approval=str(approval.pk)),
-            actor=effects.agent_actor(run),
-            correlation=run.pk,
-        )
-        nudges.after_commit(approval.run)
+    if not run.steps.filter(state=StepState.HELD, approval=approval.pk).exists():
+        return
+    Run.objects.filter(pk=run.pk).update(state=RunState.ACTIVE)
+    taking.record(run, RunResumed(approval=str(approval.pk)))
+    nudges.after_commit(run.pk)
 
 
 def cancel(run: Run, *, by: Principal, now: datetime) -> None:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 from uuid import UUID
 
 from celery import shared_task
+from django.db import DatabaseError
 from django.utils import timezone
 
 from audit.errors import Problem
-from runtime import ingesting, leases, nudges, runs, sweeping
+from audit.ids import new_id
+from runtime import ingesting, interruptions, leases, nudges, runs, sweeping
 from tenants import directory, isolation
+from tenants.models import Tenant
 
 logger = logging.getLogger(__name__)
 
 
 def _holder() -> str:
-    return f"{socket.gethostname()[:32]}-{os.getpid()}-{threading.get_ident() % 10_000}"
+    """Who works, for people, and an id that nobody else has: two workers of one name are two."""
+    return f"{socket.gethostname()[-16:]}-{os.getpid()}-{new_id().hex}"
 
 
 @shared_task(name="runtime.carry_on")
@@ -48,10 +51,18 @@ def ingest(tenant: str, document: str) -> None:
 def sweep() -> None:
     """Queue again what a lost message or a killed worker left behind, in every tenant."""
     for tenant in directory.everyone():
-        with isolation.acting_for(tenant):
-            now = timezone.now()
-            runs.expire_approvals(now)
-            for run in sweeping.forgotten_runs(now):
-                nudges.after_commit(run)
-            for document in sweeping.forgotten_documents(now):
-                nudges.ingest_after_commit(document)
+        try:
+            _sweep(tenant)
+        except (Problem, DatabaseError):
+            logger.exception("the tenant %s could not be swept", tenant.slug)
+
+
+def _sweep(tenant: Tenant) -> None:
+    with isolation.acting_for(tenant):
+        now = timezone.now()
+        runs.expire_approvals(now)
+        interruptions.close_cancelled(now)
+        for run in sweeping.forgotten_runs(now):
+            nudges.after_commit(run)
+        for document in sweeping.forgotten_documents(now):
+            nudges.ingest_after_commit(document)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlencode
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from audit.errors import Problem
+from governance.evidence import kept
 from governance.intents import Intent
 from governance.permits import Permit
+from runtime import foreign
 from tenants import outgoing
 
+PLACE = re.compile(r"{([A-Za-z_][A-Za-z0-9_]*)}")
+LONGEST_URL = 8_000
+LONGEST_MESSAGE = 500
+SHORTEST_SECRET = 6
 MAX_ANSWER_BYTES = 1024 * 1024
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.2
@@ -30,6 +38,9 @@ class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
     repeatable: bool
     reads: bool
     headers: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"ToolSpec({self.slug})"  # its headers hold secrets
 
 
 class ToolFailed(Problem):
@@ -52,6 +63,13 @@ class ToolAnswerUnusable(ToolFailed):
     code = "tool_answer_unusable"
 
 
+class ArgumentRefused(ToolFailed):
+    """The tool {tool} can't be called with this {name}: {reason}."""
+
+    code = "argument_refused"
+    status = 422
+
+
 class EffectUncertain(Problem):
     """It is not known whether the tool {tool} did it: {reason}."""
 
@@ -64,34 +82,67 @@ async def use(
 ) -> dict[str, Any]:
     """Call the tool with the intent's arguments and return its JSON object.
 
-    The key is the same over all tries. A repeatable tool is tried up to 3 times. Raises
-    ToolFailed and its kinds where it certainly did not act (or only reads), and EffectUncertain
-    where nobody can tell.
+    The key is the same over all tries. What reads, or is repeatable, is tried up to 3 times.
+    Raises ToolFailed and its kinds where it certainly did not act (or only reads), and
+    EffectUncertain where nobody can tell: after one try of which nobody can tell, the refusal of
+    a later one proves nothing.
     """
     permit.spend(intent)
-    last: Problem | None = None
+    request = _request(spec, intent.arguments)
+    doubt: Problem | None = None
     for attempt in range(ATTEMPTS if spec.repeatable or spec.reads else 1):
         if attempt:
             await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
         try:
-            return await _try(spec, intent.arguments, idempotency_key)
+            return await _try(spec, request, idempotency_key)
         except (ToolTimeout, EffectUncertain) as problem:
-            last = problem
-    if last is None or spec.reads:
-        raise last or ToolFailed(tool=spec.slug, reason="it was never tried")
-    raise EffectUncertain(tool=spec.slug, reason=str(last)) from last
+            doubt = problem
+        except ToolFailed as problem:
+            if doubt is None or spec.reads:
+                raise
+            doubt = problem
+    raise _given_up(spec, doubt) from doubt
 
 
-async def _try(spec: ToolSpec, arguments: dict[str, Any], key: str) -> dict[str, Any]:
-    url, rest = filled(spec.url, arguments)
-    body = (
-        {"json": rest} if spec.method in {"POST", "PUT", "PATCH"} else {"params": _as_query(rest)}
-    )
+def _given_up(spec: ToolSpec, last: Problem | None) -> Problem:
+    """Why no try succeeded: for a reading tool that is all, for another nobody can tell."""
+    if isinstance(last, ToolTimeout):
+        reason = f"it did not answer within {spec.timeout_seconds} seconds"
+    else:
+        reason = str(last.details.get("reason")) if last else "it was never tried"
+    if not spec.reads:
+        return EffectUncertain(tool=spec.slug, reason=reason)
+    return last if isinstance(last, ToolTimeout) else ToolFailed(tool=spec.slug, reason=reason)
+
+
+def _request(spec: ToolSpec, arguments: dict[str, Any]) -> tuple[URL, dict[str, Any] | None]:
+    """The address and the JSON body: as they are sent, nothing is normalised any more.
+
+    What has no place in the address goes into the body, or into the query of a GET or DELETE.
+    """
+    url, rest = filled(spec, arguments)
+    if spec.method in {"POST", "PUT", "PATCH"}:
+        return _address(spec, url), rest
+    if rest:
+        url += ("&" if "?" in url else "?") + urlencode(_as_query(rest))
+    return _address(spec, url), None
+
+
+def _address(spec: ToolSpec, url: str) -> URL:
+    if len(url) > LONGEST_URL:
+        raise ArgumentRefused(tool=spec.slug, name="text", reason="the address would be too long")
+    return URL(url, encoded=True)
+
+
+async def _try(
+    spec: ToolSpec, request: tuple[URL, dict[str, Any] | None], key: str
+) -> dict[str, Any]:
+    url, body = request
     headers = {**spec.headers, "Idempotency-Key": key, "Accept": "application/json"}
     try:
         async with (
             outgoing.session(timeout=spec.timeout_seconds) as session,
-            session.request(spec.method, url, headers=headers, **body) as response,
+            session.request(spec.method, url, headers=headers, json=body) as response,
         ):
             return _understood(
                 spec, response.status, await outgoing.read_bounded(response, MAX_ANSWER_BYTES)
@@ -110,13 +161,32 @@ async def _try(spec: ToolSpec, arguments: dict[str, Any], key: str) -> dict[str,
         ) from None
 
 
-def filled(url: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The URL with `{name}` parts filled (percent-encoded), and the arguments that are left."""
-    rest = dict(arguments)
-    for name in list(rest):
-        if f"{{{name}}}" in url:
-            url = url.replace(f"{{{name}}}", quote(str(rest.pop(name)), safe=""))
+def filled(spec: ToolSpec, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The URL with its `{name}` places filled, and the arguments that are left.
+
+    A value is one segment of the path, or one value of the query, whatever it holds: it is
+    percent-encoded (RFC 3986, 2.1). Raises ArgumentRefused for what would not stay a segment:
+    nothing at all, and `.` and `..`, which servers and proxies resolve (RFC 3986, 5.2.4), some
+    of them after decoding what is encoded.
+    """
+    url, rest = spec.url, dict(arguments)
+    for name in set(PLACE.findall(url)) & set(arguments):
+        text = str(rest.pop(name))
+        if f"{{{name}}}" in spec.url.partition("?")[0] and (not text or _climbs(text)):
+            raise ArgumentRefused(tool=spec.slug, name=name, reason=_ELSEWHERE)
+        url = url.replace(f"{{{name}}}", quote(text, safe=""))
+    if _climbs(url.split("://", 1)[-1].partition("?")[0]):
+        raise ArgumentRefused(tool=spec.slug, name="text", reason=_ELSEWHERE)
     return url, rest
+
+
+_ELSEWHERE = "it would lead to another address"
+
+
+def _climbs(text: str) -> bool:
+    """Whether a server that decodes once or twice could read a `.` or `..` segment in it."""
+    read = {text, unquote(text), unquote(unquote(text))}
+    return any(part in {".", ".."} for words in read for part in re.split(r"[/\\;?#]", words))
 
 
 def _as_query(arguments: dict[str, Any]) -> dict[str, str]:
@@ -130,22 +200,31 @@ def _understood(spec: ToolSpec, status: int, body: bytes) -> dict[str, Any]:
     if status >= 500:
         raise EffectUncertain(tool=spec.slug, reason=f"it answered {status}")
     try:
-        value = msgspec.json.decode(body) if body else {}
-    except msgspec.DecodeError:
-        raise _after_acting(
-            spec, f"it answered {status} with something that is not JSON", status
-        ) from None
+        value = kept(foreign.parsed(body)) if body else {}
+    except foreign.Unreadable as problem:
+        raise _after_acting(spec, f"it answered {status}, and {problem}", status) from None
     if status >= 300:
-        raise ToolFailed(tool=spec.slug, reason=f"it answered {status}: {_message(value)}")
+        reason = _without_secrets(spec, _message(value))
+        raise ToolFailed(tool=spec.slug, reason=f"it answered {status}: {reason}")
     return value if isinstance(value, dict) else {"value": value}
 
 
 def _message(value: Any) -> str:
     if isinstance(value, dict):
-        return str(
-            value.get("message") or value.get("detail") or value.get("error") or "no reason given"
-        )[:500]
+        found = value.get("message") or value.get("detail") or value.get("error")
+        if isinstance(found, dict):
+            found = found.get("message")
+        return str(found or "no reason given")[:LONGEST_MESSAGE]
     return "no reason given"
+
+
+def _without_secrets(spec: ToolSpec, message: str) -> str:
+    """A refusal is shown to the model and kept: some servers quote the key that they refuse."""
+    words = {word for value in spec.headers.values() for word in [value, *value.split()]}
+    for word in sorted(words, key=len, reverse=True):
+        if len(word) >= SHORTEST_SECRET:
+            message = message.replace(word, "…")
+    return message
 
 
 def _after_acting(spec: ToolSpec, reason: str, status: int = 200) -> Problem:

@@ -6,6 +6,9 @@ from typing import Any
 
 import msgspec
 
+SEARCHED = "search_collection:"
+"""How the origin of passages begins: nothing else that a turn holds is a passage."""
+
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """A function that the model may propose: a tool, or the search of a collection."""
@@ -67,6 +70,17 @@ class ResultTurn(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
         text = msgspec.json.encode(self.value, order="sorted").decode()
         return {"role": "tool", "tool_call_id": self.call, "content": text}
 
+    @property
+    def passages(self) -> list[dict[str, Any]]:
+        """The passages that a search found. A tool that answers such words has found none."""
+        found: list[dict[str, Any]] = self.value["passages"] if self.is_search else []
+        return found
+
+    @property
+    def is_search(self) -> bool:
+        """Whether this is what a search of a collection found."""
+        return self.origin.startswith(SEARCHED)
+
 
 class CorrectionTurn(msgspec.Struct, frozen=True, kw_only=True, tag="correction"):
     """The runtime tells the model why its answer could not be used."""
@@ -75,11 +89,10 @@ class CorrectionTurn(msgspec.Struct, frozen=True, kw_only=True, tag="correction"
     problem: str
 
     def as_messages(self) -> list[dict[str, Any]]:
-        """The refused answer, and what is wrong with it."""
-        return [
-            {"role": "assistant", "content": self.answer},
-            {"role": "user", "content": f"That answer can't be used: {self.problem} Answer again."},
-        ]
+        """The refused answer, if it had words, and what is wrong with it."""
+        problem = f"That answer can't be used: {self.problem} Answer again."
+        answer = [{"role": "assistant", "content": self.answer}] if self.answer else []
+        return [*answer, {"role": "user", "content": problem}]
 
 
 Turn = ModelTurn | ResultTurn | CorrectionTurn
@@ -121,14 +134,20 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
         return request
 
     def pending_call(self) -> Call | None:
-        """The first proposal that has no result yet, in the model's order."""
-        answered = {turn.call for turn in self.turns if isinstance(turn, ResultTurn)}
-        asked = [call for turn in self.turns if isinstance(turn, ModelTurn) for call in turn.calls]
-        return next((call for call in asked if call.id not in answered), None)
+        """The first proposal of the model's last turn that has no result yet, in its order.
+
+        Only that turn counts: each proposal before it has its result, and some models give the
+        same ids in every turn.
+        """
+        answered: set[str] = set()
+        for turn in reversed(self.turns):
+            if isinstance(turn, ModelTurn):
+                return next((call for call in turn.calls if call.id not in answered), None)
+            if isinstance(turn, ResultTurn):
+                answered.add(turn.call)
+        return None
 
     def passages(self) -> dict[str, dict[str, Any]]:
         """Every passage shown so far, by its reference (`P1`, `P2`, ...)."""
-        results = [turn.value for turn in self.turns if isinstance(turn, ResultTurn)]
-        return {
-            passage["ref"]: passage for value in results for passage in value.get("passages", [])
-        }
+        results = [turn for turn in self.turns if isinstance(turn, ResultTurn)]
+        return {passage["ref"]: passage for turn in results for passage in turn.passages}

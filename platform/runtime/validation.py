@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import jsonschema
 import msgspec
 
+from governance.evidence import kept, storable
+from runtime import foreign, schemas
 from runtime.transcripts import Call, ModelTurn, Transcript
 
 CITATION = re.compile(r"\[(P[1-9][0-9]*)\]")
@@ -23,7 +24,7 @@ def model_turn(response: dict[str, Any]) -> ModelTurn:
     try:
         message = response["choices"][0]["message"]
         calls = tuple(_call(call) for call in message.get("tool_calls") or ())
-        turn = ModelTurn(content=message.get("content") or "", calls=calls)
+        turn = ModelTurn(content=_text(message.get("content") or ""), calls=calls)
     except (KeyError, IndexError, TypeError, AttributeError):
         raise Unusable("it was not a chat completion.") from None
     if not turn.calls and not turn.content.strip():
@@ -34,11 +35,20 @@ def model_turn(response: dict[str, Any]) -> ModelTurn:
 
 
 def _call(call: dict[str, Any]) -> Call:
+    function = call["function"]
+    arguments = function["arguments"]
+    if isinstance(arguments, dict):  # some servers send the object instead of its text
+        arguments = msgspec.json.encode(arguments).decode()
     return Call(
-        id=str(call["id"]),
-        name=str(call["function"]["name"]),
-        arguments=str(call["function"]["arguments"]),
+        id=_text(call["id"]), name=_text(function["name"]), arguments=_text(arguments or "")
     )
+
+
+def _text(value: Any) -> str:
+    """Text that can be kept. Raises TypeError."""
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return str(kept(value))
 
 
 def check(answer: str, transcript: Transcript) -> dict[str, Any]:
@@ -60,12 +70,12 @@ def check(answer: str, transcript: Transcript) -> dict[str, Any]:
 
 def _data(answer: str, schema: dict[str, Any]) -> Any:
     try:
-        data = msgspec.json.decode(answer)
-        jsonschema.validate(data, schema, cls=jsonschema.Draft202012Validator)
-    except msgspec.DecodeError as problem:
+        data = foreign.parsed(answer)
+    except foreign.Unreadable as problem:
         raise Unusable(f"it must be JSON: {problem}.") from None
-    except jsonschema.ValidationError as problem:
-        raise Unusable(
-            f"it does not fit the schema at {problem.json_path}: {problem.message}."
-        ) from None
+    mismatch = schemas.mismatch(data, schema)
+    if mismatch:
+        raise Unusable(f"it does not fit the schema {mismatch}.")
+    if not storable(data):
+        raise Unusable("it holds a NUL character.")
     return data

@@ -100,9 +100,6 @@ def test_a_document_above_the_limit_is_refused(desk: Desk, dave: Caller, setting
     settings.MAX_DOCUMENT_BYTES = 100
     answer = dave.upload(PATH, _file())
     assert (answer.status_code, answer.json()["code"]) == (413, "document_too_large")
-    settings.MAX_BODY_BYTES = 100
-    answer = dave.upload(PATH, _file())
-    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
 def test_the_same_content_twice_is_refused_with_the_first_ones_id(desk: Desk, dave: Caller) -> None:

@@ -71,10 +71,10 @@ def test_an_entry_is_proven_to_be_under_the_checkpoint(estate: Estate, carol: Ca
     _seal()
     proof = carol.get(path).json()
     checkpoint = checkpoints.read(proof["checkpoint"]["note"])
-    proofs.verify_inclusion(
+    assert proofs.verify_inclusion(
+        proofs.leaf_hash(base64.b64decode(proof["leaf"])),
         proof["index"],
         checkpoint.size,
-        proofs.leaf_hash(base64.b64decode(proof["leaf"])),
         [bytes.fromhex(step) for step in proof["path"]],
         checkpoint.root,
     )

@@ -82,7 +82,8 @@ def stack(casts: dict[str, Cast]) -> Iterator[Stack]:
     uvicorn = [python, "-m", "uvicorn", "countersign.asgi:application", "--port", str(port)]
     try:
         start("sequencer", [python, "manage.py", "run_sequencer"])
-        start("worker", [*celery, "worker", "--concurrency", "2", "--loglevel", "INFO"])
+        alone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        start("worker", [*celery, "worker", *alone, "--concurrency", "2", "--loglevel", "INFO"])
         start("beat", [*celery, "beat", "--schedule", str(STATE / "beat"), "--pidfile="])
         start("collectstatic", [python, "manage.py", "collectstatic", "--noinput"])
         start("web", [*uvicorn, "--timeout-graceful-shutdown", "1"])

@@ -27,16 +27,13 @@ class Exchange:
         self.id = new_id()
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self._headers: Headers = scope["headers"]
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._receive = receive
         self._send = send
 
     def header(self, name: bytes) -> str:
-        """The header's value, or an empty text; `name` in lower case."""
-        for key, value in self._headers:
-            if key == name:
-                return value.decode("latin-1")
-        return ""
+        """The header's last value, or an empty text; `name` in lower case."""
+        return self._headers.get(name, b"").decode("latin-1")
 
     @property
     def host(self) -> str:

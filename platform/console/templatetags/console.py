@@ -22,6 +22,9 @@ TONES = {
     "failed": "bad", "denied": "bad", "rejected": "bad", "unknown": "bad", "refused": "bad",
 }  # fmt: skip
 
+NOISE = ("digest", "sha256", "idempotency_key")
+"""What the name of a field ends with that only machines read."""
+
 
 @register.filter
 def moment(value: datetime | None) -> str | SafeString:
@@ -88,8 +91,10 @@ def duration(start: datetime | None, end: datetime | None) -> str:
 
 
 def lasted(time: timedelta) -> str:
-    """A length of time in its two largest units."""
+    """A length of time in its largest units."""
     seconds = max(time.total_seconds(), 0.0)
+    if seconds < 1:
+        return f"{round(seconds * 1000)} ms"
     if seconds < 10:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -118,8 +123,15 @@ def pairs(value: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 @register.filter
+def gist(value: dict[str, Any]) -> list[tuple[str, str]]:
+    """The few fields of an event that say most to people: no hashes, no objects."""
+    said = [(name, part) for name, part in pairs(value) if not name.endswith(NOISE)]
+    return [(name, part) for name, part in said if part and part[0] not in "[{"][:4]
+
+
+@register.filter
 def passage_address(identifier: object) -> str:
-    """Where a passage is shown; "" for what is no passage's id, since tools choose their results."""
+    """Where a passage is shown; "" for what is no id: tools choose their results."""
     try:
         return reverse("console:passage", args=[UUID(str(identifier))])
     except ValueError:

@@ -14,7 +14,7 @@ import msgspec
 import openai
 import pytest
 import web_process
-from cast import NOON, Cast, _empty
+from cast import Cast, _empty
 from django.db import OperationalError, connection
 from mock_model import Upstream
 from pytest_django import DjangoDbBlocker
@@ -22,8 +22,6 @@ from web_process import Web
 
 from audit import queries
 from gateway import accounts, endpoints, routes
-from governance import policy_sets
-from governance.models import PolicySet
 from tenants import isolation
 from tenants.keys import issuing
 from tenants.keys.models import Key
@@ -87,14 +85,12 @@ def web(
 
 @pytest.fixture
 def committed_acme(casts: dict[str, Cast], django_db_blocker: DjangoDbBlocker) -> Iterator[Cast]:
-    """As everywhere, but that a web server reads what is emptied; then its policies are back."""
+    """As everywhere, but that a web server reads what is emptied."""
     with django_db_blocker.unblock(), isolation.acting_for(casts["acme"].tenant):
         try:
             yield casts["acme"]
         finally:
             _emptied(casts["acme"])
-            if not PolicySet.objects.exists():
-                policy_sets.begin(NOON)
 
 
 def _emptied(cast: Cast) -> None:

@@ -1,4 +1,4 @@
-"""The only place for the model API behind the data plane's tests: real HTTP, scripted, in a thread."""
+"""The only place for the model API behind the data plane's tests: real HTTP, in a thread."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Counter(msgspec.Struct):
     def asked(self, **more: Any) -> Any:
         """What OpenAI's client gets, while the worker takes the run's steps."""
         result: dict[str, Any] = {}
-        client = threading.Thread(target=self._call, args=(result, more))
+        client = threading.Thread(target=self._call, args=(result, more), daemon=True)
         client.start()
         try:
             run = self._begun()

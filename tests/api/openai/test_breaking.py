@@ -117,9 +117,13 @@ def ledger_closed() -> Iterator[None]:
     def change(verb: str) -> None:
         database = connection.settings_dict["NAME"]
         owner, tenants = roles.owner_of(database), roles.tenants_of(database)
-        with isolation.outside_tenants(), transaction.atomic(), connection.cursor() as cursor:
-            with roles.acting_as(cursor, owner):
-                cursor.execute(f'{verb} "{tenants}"')
+        with (
+            isolation.outside_tenants(),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+            roles.acting_as(cursor, owner),
+        ):
+            cursor.execute(f'{verb} "{tenants}"')
 
     change("REVOKE INSERT ON audit.pending FROM")
     try:

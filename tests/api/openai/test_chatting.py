@@ -1,4 +1,4 @@
-"""OpenAI's own client, unchanged, asks models through the data plane; the ledger tells each call."""
+"""OpenAI's own client, unchanged, asks models; the ledger tells each call."""
 
 from __future__ import annotations
 

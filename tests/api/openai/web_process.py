@@ -15,6 +15,14 @@ import msgspec
 
 ROOT = Path(__file__).resolve().parents[3]
 LONGEST_BODY = 100_000
+# uvicorn's own --fd takes every socket for a UNIX one, and leaves Nagle's algorithm on.
+SERVE = """
+import socket, sys, uvicorn
+config = uvicorn.Config(
+    "countersign.asgi:application", loop="uvloop", http="httptools", timeout_graceful_shutdown=3
+)
+uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
+"""
 
 
 class Web(msgspec.Struct, frozen=True):
@@ -53,10 +61,10 @@ def _start(
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}",
     }
     log = state / "web.log"
-    command = [sys.executable, "-m", "uvicorn", "countersign.asgi:application", "--loop", "uvloop"]
+    command = [sys.executable, "-c", SERVE, str(listening.fileno())]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "--fd", str(listening.fileno()), "--timeout-graceful-shutdown", "3"],
+            command,
             cwd=ROOT,
             env=environment,
             pass_fds=[listening.fileno()],

@@ -10,9 +10,9 @@ from countersign import reference
 
 
 class Command(BaseCommand):
-    """Writes docs/events.md and docs/errors.md from what the code registers."""
+    """Writes the pages of docs/ that follow from what the code registers."""
 
-    help = "Write docs/events.md and docs/errors.md from what the code registers."
+    help = "Write docs/events.md, docs/errors.md and the table of settings from the code."
     requires_system_checks = []
 
     def handle(self, *_: Any, **__: Any) -> None:

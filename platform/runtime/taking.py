@@ -1,0 +1,73 @@
+"""The only place that holds a step while a worker takes it: its row, its entries, its key."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from audit import ledger
+from audit.events import Actor, Event
+from governance.intents import Intent, as_json
+from runtime.models import Run, Step, StepState
+from runtime.transcripts import Transcript
+from tenants import isolation
+from tenants.principals import Principal
+
+
+class Taking(msgspec.Struct, frozen=True, kw_only=True):
+    """The step that is being taken: the run, what it wants to do next, and why."""
+
+    run: Run
+    intent: Intent
+    transcript: Transcript
+    now: datetime
+
+    def row(self) -> Step | None:
+        """The step's row, if an earlier taking left one."""
+        return Step.objects.filter(run=self.run, number=self.intent.step or 0).first()
+
+    def record(self, event: Event) -> None:
+        """Write an entry of this run, in the caller's transaction."""
+        record(self.run, event)
+
+    def save(self, step: Step | None, state: StepState, **columns: Any) -> Step:
+        """Write the step's row, in the caller's transaction."""
+        number = self.intent.step or 0
+        step = step or Step(run=self.run, number=number, started_at=self.now)
+        named = {
+            "action": self.intent.action,
+            "resource": self.intent.resource,
+            "intent": as_json(self.intent),
+            "digest": self.intent.digest,
+            "state": state,
+        }
+        for name, value in {**named, **columns}.items():
+            setattr(step, name, value)
+        step.save()
+        return step
+
+
+def record(run: Run, event: Event) -> None:
+    """Write an entry of the run in its agent's name, in the caller's transaction."""
+    ledger.record(event, actor=agent_actor(run), correlation=run.pk)
+
+
+def idempotency_key(step: Step) -> str:
+    """The same over all tries of a step, and of no other."""
+    return f"{step.run_id}-{step.number}"
+
+
+def agent_actor(run: Run) -> Actor:
+    """The run's agent, as the ledger names it."""
+    version, behalf = run.version, run.on_behalf_of or run.requester
+    return Actor(
+        kind="agent", id=version.agent.slug, version=str(version.number), on_behalf_of=behalf
+    )
+
+
+def agent_principal(run: Run) -> Principal:
+    """The run's agent, as it withdraws what it asked for."""
+    agent = run.version.agent
+    return Principal(kind="agent", id=agent.slug, name=agent.name, tenant=isolation.current().slug)

@@ -1,0 +1,72 @@
+"""The API describes itself: OpenAPI, its page, and the servers' health."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from callers import Caller
+from cast import Cast
+from django.core.management import call_command
+from django.db import OperationalError
+
+from audit import sequencer
+
+
+def test_the_description_is_valid_and_complete() -> None:
+    call_command("spectacular", validate=True, fail_on_warn=True, stdout=io.StringIO())
+
+
+def test_the_description_is_served_without_a_key_on_every_host(acme: Cast) -> None:
+    for host in ("acme.localhost", "localhost"):
+        schema = Caller(None, host).get("schema").json()
+        assert schema["openapi"].startswith("3.")
+        operation = schema["paths"]["/api/v1/agents/{slug}/runs"]["post"]
+        assert "Idempotency-Key" in [p["name"] for p in operation["parameters"]]
+        assert "application/problem+json" in operation["responses"]["default"]["content"]
+
+
+def test_every_post_that_creates_or_acts_heeds_the_idempotency_key(acme: Cast) -> None:
+    schema = Caller(None, "localhost").get("schema").json()
+    without = {
+        path
+        for path, operations in schema["paths"].items()
+        if "post" in operations
+        and not any(
+            p["name"] == "Idempotency-Key" for p in operations["post"].get("parameters", [])
+        )
+    }
+    only_ask = {"/api/v1/collections/{slug}/search", "/api/v1/policies/check"}
+    assert without == only_ask
+
+
+def test_the_page_that_shows_it_needs_no_inline_script_and_no_other_host(acme: Cast) -> None:
+    page = Caller(None, "acme.localhost").get("docs")
+    html = page.content.decode()
+    assert page["Content-Type"].startswith("text/html")
+    assert not re.search(r"<script(?![^>]*\bsrc=)", html)
+    assert "<style" not in html
+    assert not re.search(r"(src|href)=\"(https?:)?//", html)
+    assert "'unsafe-inline'" not in page["Content-Security-Policy"]
+    script = re.findall(r'<script src="([^"]+)"', html)[-1]
+    answer = Caller(None, "acme.localhost").get(script.replace("&amp;", "&"))
+    assert answer["Content-Type"].startswith("application/javascript")
+    assert "/api/v1/schema" in answer.content.decode()
+
+
+def test_health_is_told_to_anybody_and_tells_of_no_tenant(acme: Cast) -> None:
+    for host in ("acme.localhost", "localhost"):
+        answer = Caller(None, host).get("/health")
+        assert answer.status_code == 200
+        assert set(answer.json()) == {"status", "database", "sealing"}
+        assert answer.json()["sealing"]["ledgers_waiting"] >= 1
+
+
+def test_without_a_database_health_is_bad(acme: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_: object) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(sequencer, "outstanding", away)
+    answer = Caller(None, "localhost").get("/health")
+    assert (answer.status_code, answer.json()["status"]) == (503, "failing")

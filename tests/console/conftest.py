@@ -1,0 +1,12 @@
+"""The only place that tells the console's tests where their fixtures are."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from acme_house import house, mallory, now, people
+
+__all__ = ["house", "mallory", "now", "people"]

@@ -1,0 +1,184 @@
+"""Roles see only their rooms: in the navigation and behind every address alike."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.urls import URLPattern
+from visiting import EVERYBODY, House
+
+from console import rooms
+from console.urls import urlpatterns
+
+READ = {
+    "home": set(EVERYBODY),
+    "approvals": {"alice", "bob", "carol"},
+    "runs": set(EVERYBODY),
+    "agents": {"alice", "dave"},
+    "tools": {"alice", "dave"},
+    "documents": {"alice", "bob", "dave", "vera"},
+    "policies": {"alice", "dave", "carol"},
+    "ledger": {"alice", "carol"},
+    "members": {"alice"},
+    "keys": {"alice"},
+}
+CHANGE = {
+    "approvals": {"alice", "bob"},
+    "runs": {"alice", "dave"},
+    "agents": {"alice", "dave"},
+    "tools": {"alice", "dave"},
+    "documents": {"alice", "dave"},
+    "policies": {"alice"},
+    "ledger": {"alice", "carol"},
+    "members": {"alice"},
+    "keys": {"alice"},
+}
+# Each address by its name: its room, and whether it changes something.
+ADDRESSES = {
+    "home": ("home", False),
+    "approvals": ("approvals", False),
+    "approval": ("approvals", False),
+    "vote": ("approvals", True),
+    "runs": ("runs", False),
+    "run": ("runs", False),
+    "run_outcome": ("runs", False),
+    "cancel_run": ("runs", True),
+    "start_run": ("runs", True),
+    "agents": ("agents", False),
+    "agent": ("agents", False),
+    "agent_version": ("agents", False),
+    "create_agent": ("agents", True),
+    "publish_version": ("agents", True),
+    "set_grant": ("agents", True),
+    "tools": ("tools", False),
+    "tool": ("tools", False),
+    "add_tool": ("tools", True),
+    "change_tool": ("tools", True),
+    "remove_tool": ("tools", True),
+    "documents": ("documents", False),
+    "collection": ("documents", False),
+    "document": ("documents", False),
+    "download_document": ("documents", False),
+    "passage": ("documents", False),
+    "search": ("documents", False),
+    "create_collection": ("documents", True),
+    "upload": ("documents", True),
+    "remove_document": ("documents", True),
+    "policies": ("policies", False),
+    "policy_version": ("policies", False),
+    "edit_policies": ("policies", True),
+    "ledger": ("ledger", False),
+    "entry": ("ledger", False),
+    "verify": ("ledger", False),
+    "export": ("ledger", False),
+    "members": ("members", False),
+    "member": ("members", False),
+    "add_member": ("members", True),
+    "set_roles": ("members", True),
+    "remove_member": ("members", True),
+    "keys": ("keys", False),
+    "issue_key": ("keys", True),
+    "revoke_key": ("keys", True),
+}
+OPEN = {"sign_in", "sign_out"}
+
+
+def _address(pattern: URLPattern, house: House) -> str:
+    values = {
+        "approval": house.approval,
+        "run": str(house.held.pk),
+        "agent": "refund-desk",
+        "number": "1",
+        "tool": "refund_order",
+        "document": house.document,
+        "passage": house.passage,
+        "collection": "handbook",
+        "entry": house.entry,
+        "member": house.member,
+        "key": house.key,
+    }
+    route = str(pattern.pattern)
+    return "/" + re.sub(r"<\w+:(\w+)>", lambda match: values[match[1]], route)
+
+
+def test_the_table_names_every_address() -> None:
+    assert {pattern.name for pattern in urlpatterns} == {*ADDRESSES, *OPEN}
+
+
+@pytest.mark.parametrize("person", EVERYBODY)
+def test_the_navigation_has_the_rooms_of_the_role_and_no_others(house: House, person: str) -> None:
+    page = house.people[person].words("/")
+    navigation = page[page.index('<nav aria-label="Rooms">') : page.index("</nav>")]
+    linked = set(re.findall(r'href="/(\w*)"', navigation))
+    assert linked == {slug.replace("home", "") for slug, seen in READ.items() if person in seen}
+
+
+@pytest.mark.parametrize("person", EVERYBODY)
+def test_every_address_of_another_room_answers_403_and_does_nothing(
+    house: House, person: str
+) -> None:
+    for pattern in urlpatterns:
+        if pattern.name in OPEN:
+            continue
+        room, changes = ADDRESSES[str(pattern.name)]
+        allowed = CHANGE.get(room, set()) if changes else READ[room]
+        if person in allowed:
+            continue
+        address = _address(pattern, house)
+        for answer in (house.people[person].get(address), house.people[person].post(address)):
+            assert answer.status_code == 403, (person, address)
+            assert "This needs the role" in answer.content.decode()
+
+
+@pytest.mark.parametrize("person", EVERYBODY)
+def test_every_page_of_an_own_room_opens(house: House, person: str) -> None:
+    for pattern in urlpatterns:
+        if pattern.name in OPEN:
+            continue
+        room, changes = ADDRESSES[str(pattern.name)]
+        allowed = CHANGE.get(room, set()) if changes else READ[room]
+        if person in allowed:
+            answer = house.people[person].get(_address(pattern, house))
+            assert answer.status_code in {200, 302, 405}, (person, pattern.name, answer.status_code)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/approvals/{id}",
+        "/runs/{id}",
+        "/documents/{id}",
+        "/documents/{id}/file",
+        "/passages/{id}",
+        "/ledger/{id}",
+        "/members/{id}",
+        "/agents/nobody/",
+        "/agents/refund-desk/versions/99",
+        "/tools/nothing/",
+        "/collections/nothing/",
+        "/policies/99",
+    ],
+)
+def test_what_does_not_exist_is_a_page_with_404(house: House, address: str) -> None:
+    answer = house.alice.get(address.format(id="0199a0c5-0000-7000-8000-000000000000"))
+    assert answer.status_code == 404
+    assert "Not found" in answer.content.decode()
+
+
+def test_mallory_finds_nothing_of_acme_on_her_own_host(house: House, mallory: object) -> None:
+    for address in (
+        f"/approvals/{house.approval}",
+        f"/runs/{house.held.pk}",
+        f"/documents/{house.document}",
+        f"/ledger/{house.entry}",
+        f"/members/{house.member}",
+        "/agents/refund-desk/",
+    ):
+        assert mallory.get(address).status_code == 404, address
+
+
+def test_every_room_says_who_enters() -> None:
+    for room in rooms.ROOMS:
+        assert room.change <= room.enter
+        assert room.slug in READ

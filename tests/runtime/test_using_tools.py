@@ -1,0 +1,348 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from builders import Desk
+from workbench import (
+    LOOKING,
+    SMALL,
+    Listening,
+    allow_small_refunds,
+    answering,
+    equip,
+    error_told,
+    hanging,
+    kinds,
+    outcomes,
+    propose,
+    redefine,
+    refund,
+    told,
+)
+
+from audit.queries import entries
+from runtime import toolbox
+from runtime.models import Run, RunState, Step
+from runtime.toolbox import Definition
+
+TEXT = {"type": "string"}
+
+
+@pytest.fixture
+def till(desk: Desk) -> Desk:
+    """A desk whose small refunds need nobody, with tools that wait for a second."""
+    redefine(desk, "look_up_order", timeout_seconds=1)
+    redefine(desk, "refund_order", timeout_seconds=1)
+    return allow_small_refunds(desk)
+
+
+def _listen(desk: Desk, *replies: Any) -> Listening:
+    desk.world.tool_reply = Listening(*replies)
+    return desk.world.tool_reply
+
+
+def test_a_reading_tool_that_times_out_is_tried_three_times_and_then_the_model_is_told(
+    till: Desk,
+) -> None:
+    heard = _listen(till, hanging)
+    run = propose(till, LOOKING)
+    assert len(heard.targets) == 3
+    assert outcomes(run)[1] == ("failed", "tool_timeout")
+    assert error_told(till)["code"] == "tool_timeout"
+    assert run.state == RunState.COMPLETED
+
+
+def test_a_reading_tool_that_comes_back_is_used(till: Desk) -> None:
+    heard = _listen(till, answering({}, 500), None)
+    run = propose(till, LOOKING)
+    assert len(heard.targets) == 2
+    assert outcomes(run)[1] == ("ended", None)
+    assert told(till) == [{"order_id": "1042", "status": "delivered", "total_cents": 12_900}]
+
+
+def test_a_repeatable_write_that_times_out_is_tried_again_under_the_same_key(till: Desk) -> None:
+    heard = _listen(till, hanging, None)
+    run = propose(till, refund())
+    assert outcomes(run)[1] == ("ended", None)
+    assert heard.keys == [f"{run.pk}-2"] * 2
+    assert till.world.refunds == [{"order_id": "1042", "amount_cents": SMALL}]
+
+
+def test_a_repeatable_write_that_never_answers_ends_unknown_and_the_run_with_it(
+    till: Desk,
+) -> None:
+    heard = _listen(till, hanging)
+    run = propose(till, refund(), then="never said")
+    assert heard.keys == [f"{run.pk}-2"] * 3
+    assert outcomes(run) == [("ended", None), ("unknown", "effect_uncertain")]
+    assert (run.state, run.failure["code"]) == (RunState.FAILED, "effect_uncertain")
+    assert kinds(run)[-2:] == ["effect.unknown", "run.failed"]
+    till.work(run)
+    assert len(heard.keys) == 3, "nothing is repeated"
+
+
+def test_a_write_that_is_not_repeatable_is_tried_once(till: Desk) -> None:
+    redefine(till, "refund_order", repeatable=False, timeout_seconds=1)
+    heard = _listen(till, hanging, None)
+    run = propose(till, refund())
+    assert len(heard.keys) == 1
+    assert run.failure["code"] == "effect_uncertain"
+
+
+@pytest.mark.parametrize(
+    "later",
+    [answering({"message": "the key is in use"}, 409), answering(b"<html>", 404)],
+    ids=["conflict", "gone"],
+)
+def test_a_refusal_after_a_try_of_which_nobody_can_tell_proves_nothing(
+    till: Desk, later: Any
+) -> None:
+    _listen(till, answering({}, 502), later)
+    run = propose(till, refund())
+    assert outcomes(run)[1] == ("unknown", "effect_uncertain")
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (answering({"message": "down"}, 500), "tool_failed"),
+        (answering(b"x" * 5_000_000), "tool_answer_unusable"),
+        (answering(b"<html>hello</html>"), "tool_answer_unusable"),
+        (answering(b'{"a": "\xff"}'), "tool_answer_unusable"),
+        (answering(b"[" * 100_000 + b"]" * 100_000), "tool_answer_unusable"),
+        (answering(b"[" * 900 + b"]" * 900), "tool_answer_unusable"),
+        (answering(b'{"a": 1e999}'), "tool_answer_unusable"),
+        (answering({}, 302, Location="/elsewhere"), "tool_answer_unusable"),
+        (answering(b"\x1f\x8b", **{"Content-Encoding": "gzip"}), "tool_answer_unusable"),
+    ],
+    ids=["500", "5MB", "html", "latin-1", "deep", "deepish", "infinity", "redirect", "gzip"],
+)
+def test_what_a_tool_may_not_answer_is_a_failed_read_or_an_unknown_write(
+    till: Desk, reply: Any, code: str
+) -> None:
+    heard = _listen(till, reply)
+    run = propose(till, LOOKING)
+    assert (run.state, outcomes(run)[1]) == (RunState.COMPLETED, ("failed", code))
+    assert error_told(till)["code"] == code
+    assert not any("elsewhere" in target for target in heard.targets)
+    assert outcomes(propose(till, refund()))[1] == ("unknown", "effect_uncertain")
+
+
+@pytest.mark.parametrize("body", [b"", b"[1, 2]", b'"fine"', b"null"])
+def test_an_answer_that_is_no_object_is_shown_as_one(till: Desk, body: bytes) -> None:
+    _listen(till, answering(body))
+    propose(till, LOOKING)
+    assert told(till)[-1] == ({"value": json.loads(body)} if body else {})
+
+
+def test_an_answer_with_odd_numbers_and_characters_is_kept(till: Desk) -> None:
+    big = 10**30
+    body = f'{{"n": {big}, "price": 12.50, "text": "a\\u0000b", "half": 1e22}}'.encode()
+    _listen(till, answering(body))
+    run = propose(till, LOOKING)
+    assert run.state == RunState.COMPLETED
+    assert told(till) == [{"n": big, "price": 12.5, "text": "a\ufffdb", "half": 1e22}]
+
+
+def test_what_a_tool_refuses_the_model_is_told_in_the_tools_words(till: Desk) -> None:
+    _listen(till, answering({"message": "the order was refunded already"}, 422))
+    run = propose(till, refund())
+    assert outcomes(run)[1] == ("failed", "tool_failed")
+    assert "422: the order was refunded already" in error_told(till)["message"]
+    assert kinds(run).count("effect.failed") == 1
+
+
+def test_a_tool_that_is_not_there_did_nothing(till: Desk) -> None:
+    redefine(till, "refund_order", url="http://127.0.0.1:1/refunds")
+    run = propose(till, refund())
+    assert outcomes(run)[1] == ("failed", "tool_failed")
+    assert "can't be reached" in error_told(till)["message"]
+
+
+def test_a_private_address_is_not_called_once_the_operator_does_not_allow_it(
+    till: Desk, settings: Any
+) -> None:
+    heard = _listen(till)
+    run = till.ask("?", *_looking_then_done())
+    assert till.work(run).state == RunState.COMPLETED
+    assert len(heard.targets) == 1
+    tool_alone_is_private(till)
+    settings.ALLOW_PRIVATE_ADDRESSES = False
+    from runtime.models import Tool
+    from runtime.tools import ToolFailed
+
+    with pytest.raises(ToolFailed, match="not on the public internet"):
+        _use(till, Tool.objects.get(slug="look_up_order"))
+    assert len(heard.targets) == 1
+
+
+def tool_alone_is_private(desk: Desk) -> None:
+    """Nothing to prepare: the tool's address is loopback, as it was when it was saved."""
+    assert desk.world.address.startswith("http://127.0.0.1")
+
+
+def _looking_then_done() -> tuple[Any, Any]:
+    from world import calls, says
+
+    return calls(LOOKING), says("Done.")
+
+
+def _use(desk: Desk, tool: Any) -> Any:
+    from audit.ids import new_id
+    from gateway import portal
+    from governance import permits
+    from governance.intents import UseTool
+
+    from runtime import tools
+
+    intent = UseTool(
+        tenant="acme",
+        principal_kind="agent",
+        principal="refund-desk",
+        resource=tool.slug,
+        arguments={"order_id": "1042"},
+    )
+    permit = permits.mint(intent, new_id())
+    spec = toolbox.spec_of(tool)
+    return portal.call(tools.use, spec, permit=permit, intent=intent, idempotency_key="k")
+
+
+def test_a_tool_with_another_permit_is_not_called(till: Desk) -> None:
+    from audit.ids import new_id
+    from gateway import portal
+    from governance import permits
+    from governance.intents import UseTool
+
+    from runtime import tools
+    from runtime.models import Tool
+
+    heard = _listen(till)
+    wanted = UseTool(
+        tenant="acme",
+        principal_kind="agent",
+        principal="refund-desk",
+        resource="refund_order",
+        arguments=refund(SMALL)[1],
+    )
+    permit = permits.mint(wanted, new_id())
+    other = UseTool(
+        tenant="acme",
+        principal_kind="agent",
+        principal="refund-desk",
+        resource="refund_order",
+        arguments=refund(SMALL + 1)[1],
+    )
+    spec = toolbox.spec_of(Tool.objects.get(slug="refund_order"))
+    with pytest.raises(permits.PermitMismatch):
+        portal.call(tools.use, spec, permit=permit, intent=other, idempotency_key="k")
+    portal.call(tools.use, spec, permit=permit, intent=wanted, idempotency_key="k")
+    with pytest.raises(permits.PermitSpent):
+        portal.call(tools.use, spec, permit=permit, intent=wanted, idempotency_key="k")
+    assert len(heard.targets) == 1
+
+
+def test_secret_headers_are_sealed_and_sent_and_shown_nowhere(till: Desk) -> None:
+    secret = "Bearer sk-very-secret-indeed"
+    tool = redefine(till, "refund_order", headers={"Authorization": secret, "X-Team": "refunds"})
+    heard = _listen(till, answering({"error": {"message": f"bad key: {secret}"}}, 401))
+    run = propose(till, refund())
+    assert heard.headers[0]["authorization"] == secret
+    assert b"secret" not in bytes(tool.headers)
+    assert "secret" not in error_told(till)["message"]
+    steps = json.dumps(list(Step.objects.filter(run=run).values()), default=str)
+    ledger = " ".join(str(entry.event) for entry in entries())
+    rows = json.dumps(list(Run.objects.filter(pk=run.pk).values()), default=str)
+    for shown in (steps, ledger, rows, repr(toolbox.spec_of(tool))):
+        assert "very-secret" not in shown
+
+
+def _files(desk: Desk, **parts: Any) -> Definition:
+    definition = {
+        "slug": "get_file",
+        "description": "Get a file of a customer.",
+        "method": "GET",
+        "url": f"{desk.world.address}/files/{{customer}}/{{name}}?kind={{kind}}&fixed=1",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "customer": TEXT,
+                "name": TEXT,
+                "kind": TEXT,
+                "limit": {"type": "integer"},
+                "deep": {"type": "boolean"},
+            },
+            "required": ["customer", "name", "kind"],
+            "additionalProperties": False,
+        },
+        "effect": "read",
+    }
+    return Definition(**{**definition, **parts})
+
+
+@pytest.mark.parametrize(
+    ("given", "target"),
+    [
+        ({"customer": "7", "name": "a b"}, "/files/7/a%20b?kind=x&fixed=1"),
+        ({"customer": "7", "name": "a/b"}, "/files/7/a%2Fb?kind=x&fixed=1"),
+        ({"customer": "7", "name": "a?x=1#y"}, "/files/7/a%3Fx%3D1%23y?kind=x&fixed=1"),
+        ({"customer": "{name}", "name": "ü"}, "/files/%7Bname%7D/%C3%BC?kind=x&fixed=1"),
+        ({"customer": "7", "name": "@evil.example"}, "/files/7/%40evil.example?kind=x&fixed=1"),
+        (
+            {"customer": "7", "name": "b", "kind": "x&fixed=2#", "limit": 3, "deep": True},
+            "/files/7/b?kind=x%26fixed%3D2%23&fixed=1&limit=3&deep=true",
+        ),
+        ({"customer": "7", "name": "b", "kind": ""}, "/files/7/b?kind=&fixed=1"),
+        ({"customer": "7", "name": "v1..2"}, "/files/7/v1..2?kind=x&fixed=1"),
+    ],
+)
+def test_a_place_in_the_url_is_filled_with_one_encoded_value(
+    till: Desk, given: dict[str, Any], target: str
+) -> None:
+    equip(till, _files(till))
+    heard = _listen(till, answering({}))
+    propose(till, ("get_file", {"kind": "x", **given}))
+    assert heard.targets == [f"GET {target}"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../../admin?x=", "..\\x", "%2e%2e", "%252e%252e/x", "a/../b", "a/./b", "..;x"],
+)
+def test_a_value_that_would_lead_to_another_address_is_refused_and_nothing_is_sent(
+    till: Desk, name: str
+) -> None:
+    equip(till, _files(till))
+    heard = _listen(till, answering({}))
+    run = propose(till, ("get_file", {"customer": "7", "name": name, "kind": "x"}))
+    assert heard.targets == []
+    assert outcomes(run)[1] == ("failed", "argument_refused")
+
+
+def test_two_values_can_not_make_such_a_segment_together(till: Desk) -> None:
+    equip(till, _files(till, url=f"{till.world.address}/files/{{customer}}{{name}}/{{kind}}"))
+    heard = _listen(till, answering({}))
+    given = {"customer": ".", "name": ".", "kind": "x"}
+    assert outcomes(propose(till, ("get_file", given)))[1][1] == "argument_refused"
+    given = {"customer": "a", "name": "b", "kind": "x" * 9_000}
+    assert outcomes(propose(till, ("get_file", given)))[1][1] == "argument_refused"
+    assert heard.targets == []
+
+
+def test_a_delete_carries_its_other_arguments_in_the_query_and_a_put_in_its_body(
+    till: Desk,
+) -> None:
+    url = f"{till.world.address}/files/{{customer}}/{{name}}"
+    equip(till, _files(till, method="DELETE", url=url, effect="irreversible"))
+    tool = redefine(till, "get_file")
+    heard = _listen(till, answering({}))
+    arguments = {"customer": "7", "name": "b", "kind": "x y&z"}
+    from runtime.tools import _request
+
+    address, body = _request(toolbox.spec_of(tool), arguments)
+    assert (address.raw_path_qs, body) == ("/files/7/b?kind=x+y%26z", None)
+    tool = redefine(till, "get_file", method="PUT")
+    address, body = _request(toolbox.spec_of(tool), arguments)
+    assert (address.raw_path_qs, body) == ("/files/7/b", {"kind": "x y&z"})
+    assert heard.targets == []
