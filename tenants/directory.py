@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from datetime import datetime
+from hashlib import sha256
 
 from django.conf import settings
 from django.core.management import call_command
@@ -31,7 +34,15 @@ PRIVILEGES = (
     "ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO {role}",
     "ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT USAGE, SELECT ON SEQUENCES TO {role}",
 )
-SLUG = re.compile(r"[a-z][a-z0-9-]{1,29}")
+# A label of a host name, without the `--` of punycode. No `_`: no two slugs make the same schema.
+SLUG = re.compile(r"(?=.{2,30}\Z)[a-z][a-z0-9]*(-[a-z0-9]+)*")
+# Hosts that an operator may want beside the tenants', or that people would take for the product's.
+RESERVED = frozenset(
+    {"admin", "api", "app", "assets", "audit", "auth", "cdn", "console", "countersign", "docs"}
+    | {"health", "localhost", "login", "mail", "metrics", "public", "root", "sso", "static"}
+    | {"status", "v1", "www"}
+)
+LONGEST_ROLE_NAME = 63  # bytes; PostgreSQL cuts longer names, so that two could become one
 
 
 class TenantInvalid(Problem):
@@ -51,15 +62,13 @@ class TenantUnknown(Problem):
 def create(slug: str, *, name: str, now: datetime) -> Tenant:
     """A tenant with its domain, role, schema and ledger; the higher floors furnish it.
 
-    1. The rows and the role are committed. 2. The schema is made and migrated. 3. The ledger is
-    opened, the first entry recorded and `ready_at` set. Called again after a crash, it goes on
-    where it was. Raises TenantInvalid for a slug that is malformed or taken.
+    1. The rows are committed. 2. The role and the schema are made, and the schema migrated. 3. The
+    ledger is opened, the first entry recorded and `ready_at` set. Nobody finds the tenant before.
+    Called again after a crash, it goes on where it was; of two at the same time, one is refused.
+    Raises TenantInvalid: malformed, reserved, taken or being made.
     """
-    if not SLUG.fullmatch(slug):
-        raise TenantInvalid(
-            reason="a slug is 2 to 30 lower-case letters, digits and hyphens, a letter first"
-        )
-    with isolation.outside_tenants():
+    _check(slug, name)
+    with isolation.outside_tenants(), _alone(slug):
         tenant = _reserve(slug, name, now)
         _make_schema(tenant)
         call_command(
@@ -69,14 +78,49 @@ def create(slug: str, *, name: str, now: datetime) -> Tenant:
             ledger.open_log(role=tenant.role_name, origin=f"{settings.BASE_DOMAIN}/{slug}")
             Tenant.objects.filter(pk=tenant.pk).update(ready_at=now)
             with isolation.acting_for(tenant):
-                ledger.record(TenantCreated(tenant=slug, name=name), actor=SYSTEM)
+                ledger.record(TenantCreated(tenant=slug, name=tenant.name), actor=SYSTEM)
     tenant.refresh_from_db()
     return tenant
 
 
+def _check(slug: str, name: str) -> None:
+    if not SLUG.fullmatch(slug):
+        raise TenantInvalid(
+            reason="a slug is 2 to 30 lower-case letters, digits and single hyphens between them,"
+            " a letter first"
+        )
+    if slug in RESERVED:
+        raise TenantInvalid(reason=f"the slug {slug} is reserved")
+    if not 0 < len(name) <= 200 or not name.isprintable():
+        raise TenantInvalid(reason="a name is 1 to 200 printable characters")
+
+
+@contextlib.contextmanager
+def _alone(slug: str) -> Iterator[None]:
+    """Hold a lock on the making of this tenant. Raises TenantInvalid where somebody else has it.
+
+    It is PostgreSQL's, so it ends with this process; on a connection of its own, since migrating
+    closes Django's.
+    """
+    lock = connection.copy()
+    key = [f"countersign: making the tenant {slug}"]
+    try:
+        with lock.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", key)
+            if cursor.fetchone() != (True,):
+                raise TenantInvalid(reason=f"the tenant {slug} is being made at this moment")
+            try:
+                yield
+            finally:
+                # Closing is not enough: a pool keeps the session.
+                cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", key)
+    finally:
+        lock.close()
+
+
 def _reserve(slug: str, name: str, now: datetime) -> Tenant:
     schema = f"tenant_{slug.replace('-', '_')}"
-    role = f"{connection.settings_dict['NAME']}_{schema}"
+    role = role_for(schema, database=connection.settings_dict["NAME"])
     tenant: Tenant
     with transaction.atomic():
         tenant, created = Tenant.objects.get_or_create(
@@ -85,10 +129,24 @@ def _reserve(slug: str, name: str, now: datetime) -> Tenant:
         )
         if not created and tenant.ready_at:
             raise TenantInvalid(reason=f"the slug {slug} is taken")
-        Domain.objects.get_or_create(
+        domain, _ = Domain.objects.get_or_create(
             domain=f"{slug}.{settings.BASE_DOMAIN}", defaults={"tenant": tenant}
         )
+        if domain.tenant_id != tenant.pk:
+            raise TenantInvalid(reason=f"the host {domain} belongs to another tenant")
     return tenant
+
+
+def role_for(schema: str, *, database: str) -> str:
+    """The name of a tenant's PostgreSQL role, at most 63 bytes.
+
+    Roles belong to the whole cluster, so it holds the database's name, or its hash where that name
+    is too long.
+    """
+    whole = f"{database}_{schema}"
+    if len(whole.encode()) <= LONGEST_ROLE_NAME:
+        return whole
+    return f"{sha256(database.encode()).hexdigest()[:16]}_{schema}"
 
 
 def _make_schema(tenant: Tenant) -> None:

@@ -28,7 +28,7 @@ class MemberChanged(Event, kind="member.changed"):
 
 
 class MemberRemoved(Event, kind="member.removed"):
-    """A user is no longer a member; their tokens were revoked."""
+    """A user is no longer a member; their sessions and tokens never work again."""
 
     member: str
 

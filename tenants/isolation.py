@@ -1,4 +1,9 @@
-"""The only place that moves work into a tenant, and out of it."""
+"""The only place that moves work into a tenant, and out of it.
+
+A move is a property of this thread's connection, so none is made from asyncio: there the ORM works
+in other threads, whose connections know nothing of it. What exactly is enforced is said where the
+connection takes the tenant on (tenants.postgresql.base).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.utils.asyncio import async_unsafe
 
 from audit.errors import Problem
 from tenants.models import Tenant
@@ -22,26 +28,35 @@ class NoTenant(Problem):
     status = 500
 
 
+@async_unsafe
 @contextlib.contextmanager
 def acting_for(tenant: Tenant) -> Iterator[Tenant]:
     """Run the block as `tenant`: its schema in front, and its PostgreSQL role."""
-    before = _connection.tenant
-    _connection.set_tenant(tenant)
+    entered = _of_this_thread()
+    before = entered.tenant
+    entered.set_tenant(tenant)
     try:
         yield tenant
     finally:
-        _connection.set_tenant(before)
+        entered.set_tenant(before)
 
 
+@async_unsafe
 @contextlib.contextmanager
 def outside_tenants() -> Iterator[None]:
     """Run the block on the public schema, as the login role."""
-    before = _connection.tenant
-    _connection.set_schema_to_public()
+    left = _of_this_thread()
+    before = left.tenant
+    left.set_schema_to_public()
     try:
         yield
     finally:
-        _connection.set_tenant(before)
+        left.set_tenant(before)
+
+
+def _of_this_thread() -> Any:
+    # Not the proxy: a block that ends in another thread gives back the connection that it took.
+    return connections[DEFAULT_DB_ALIAS]
 
 
 def entered() -> Tenant | None:
@@ -58,11 +73,13 @@ def current() -> Tenant:
     return tenant
 
 
+@async_unsafe
 def enter(tenant: Tenant) -> None:
     """Act for `tenant` from here on: for a request whose key says which tenant is meant."""
     _connection.set_tenant(tenant)
 
 
+@async_unsafe
 def leave() -> None:
     """Back to the public schema and the login role."""
     _connection.set_schema_to_public()

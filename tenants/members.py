@@ -8,8 +8,7 @@ from uuid import UUID
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from audit import ledger
@@ -45,24 +44,31 @@ class LastAdmin(Problem):
 def add(
     email: str, *, name: str, password: str, roles: Iterable[str], actor: Actor, now: datetime
 ) -> Membership:
-    """Make a user (if the address is new) and their membership of the current tenant.
+    """Make a user of the current tenant, with their membership.
 
-    An existing user keeps their name and password. Raises MemberInvalid.
+    Whether another tenant knows the address changes nothing here, and can't be told from the
+    answer. Raises MemberInvalid.
     """
     tenant, wanted = isolation.current(), _checked_roles(roles)
+    user = User(tenant=tenant, email=address(email), name=name.strip())
+    _give_password(user, password)
     with transaction.atomic():
-        with isolation.outside_tenants():
-            user = User.objects.filter(email__iexact=email).first() or _new_user(
-                email, name, password
-            )
-            membership, created = Membership.objects.get_or_create(
-                user=user, tenant=tenant, defaults={"roles": wanted, "created_at": now}
-            )
-        if not created:
-            raise MemberInvalid(reason=f"{email} is a member already")
+        try:
+            with transaction.atomic(), isolation.outside_tenants():
+                user.save(force_insert=True)
+                membership = Membership.objects.create(
+                    user=user, tenant=tenant, roles=wanted, created_at=now
+                )
+        except IntegrityError:
+            raise MemberInvalid(reason=f"{user.email} is a member already") from None
         configuration.touch()
         ledger.record(MemberAdded(member=str(user.pk), roles=wanted), actor=actor)
     return membership
+
+
+def address(email: str) -> str:
+    """An e-mail address as it is stored and found: in lower case, without blanks around it."""
+    return email.strip().lower()
 
 
 def _checked_roles(roles: Iterable[str]) -> list[str]:
@@ -73,16 +79,15 @@ def _checked_roles(roles: Iterable[str]) -> list[str]:
     return wanted
 
 
-def _new_user(email: str, name: str, password: str) -> User:
-    user = User(email=email.lower(), name=name)
+def _give_password(user: User, password: str) -> None:
     try:
-        validate_email(email)
+        user.clean_fields(exclude={"id", "tenant", "password"})
         validate_password(password, user)
     except ValidationError as problem:
-        raise MemberInvalid(reason=" ".join(problem.messages)) from problem
+        raise MemberInvalid(reason=" ".join(problem.messages)) from None
+    if not user.email.isascii() or "\0" in user.email + user.name:
+        raise MemberInvalid(reason="an address is plain ASCII, and a name is printable")
     user.set_password(password)
-    user.save(force_insert=True)
-    return user
 
 
 def everyone() -> QuerySet[Membership]:
@@ -92,6 +97,13 @@ def everyone() -> QuerySet[Membership]:
         .select_related("user")
         .order_by("user__name")
     )
+
+
+def with_address(email: str) -> Membership | None:
+    """The membership of the active user who signs in with this address, or None."""
+    wanted = address(email)
+    found = everyone().filter(user__email=wanted, user__is_active=True)
+    return found.first() if wanted.isprintable() else None
 
 
 def principal_of(user_id: UUID | str) -> Principal | None:
@@ -134,7 +146,8 @@ def set_roles(user_id: UUID, roles: Iterable[str], *, by: Principal) -> None:
 
 
 def remove(user_id: UUID, *, by: Principal) -> None:
-    """End a membership; the person's tokens stop working with it.
+    """End a membership, and its user: their sessions and tokens never work again, whoever is added
+    with the same address later.
 
     Raises MemberUnknown, LastAdmin, NotPermitted.
     """
@@ -144,6 +157,7 @@ def remove(user_id: UUID, *, by: Principal) -> None:
         _refuse_if_last_admin(membership)
         with isolation.outside_tenants():
             Membership.objects.filter(pk=membership.pk).delete()
+            User.objects.filter(pk=user_id).update(is_active=False)
         configuration.touch()
         ledger.record(MemberRemoved(member=str(user_id)), actor=by.actor)
 
@@ -160,6 +174,7 @@ def _locked(user_id: UUID) -> Membership:
 
 
 def _refuse_if_last_admin(membership: Membership) -> None:
-    others = everyone().exclude(pk=membership.pk).filter(roles__contains=[Role.ADMIN])
+    admins = everyone().filter(roles__contains=[Role.ADMIN], user__is_active=True)
+    others = admins.exclude(pk=membership.pk)
     if Role.ADMIN in membership.roles and not others.exists():
         raise LastAdmin(member=str(membership.user_id))

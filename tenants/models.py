@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
 from django.db import models
+from django.db.models.functions import Lower
 from django_tenants.models import DomainMixin, TenantMixin
 
 from audit.ids import new_id
@@ -17,6 +18,8 @@ class Tenant(TenantMixin):
     """A customer: a schema, a role and a ledger of its own."""
 
     auto_create_schema = False
+    # django-tenants' own way in keeps one list for all threads: `with acting_for(tenant):` instead.
+    __enter__ = None
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     slug = models.CharField(
@@ -49,25 +52,35 @@ class Role(models.TextChoices):
     VIEWER = "viewer", "Viewer"
 
 
-class UserManager(BaseUserManager["User"]):
-    """Finds users by e-mail address, whatever its case."""
-
-    def get_by_natural_key(self, username: str | None) -> User:
-        return self.get(email__iexact=username or "")
-
-
 class User(AbstractBaseUser):
-    """A person, who can be a member of several tenants."""
+    """A person as one tenant knows them.
+
+    Whoever works for two tenants is two users, with two ids and two passwords: what an admin of one
+    tenant sets, sees or tries tells and opens nothing in another. With their membership a user is
+    ended for good; the same address added again is a new user.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    email = models.EmailField(unique=True)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="users")
+    email = models.EmailField()
     name = models.CharField(max_length=200)
     is_active = models.BooleanField(default=True)
 
-    objects: ClassVar[UserManager] = UserManager()
+    # What is unique everywhere. People sign in with their address, which is unique in a tenant.
+    USERNAME_FIELD = "id"
+    REQUIRED_FIELDS: ClassVar[list[str]] = ["email", "name"]
 
-    USERNAME_FIELD = "email"
-    REQUIRED_FIELDS: ClassVar[list[str]] = ["name"]
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["tenant", "email"],
+                condition=models.Q(is_active=True),
+                name="one_active_user_an_address",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(email=Lower("email")), name="addresses_in_lower_case"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name

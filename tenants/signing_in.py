@@ -9,7 +9,7 @@ from django.db import transaction
 
 from audit import ledger
 from audit.errors import Problem
-from tenants import members
+from tenants import isolation, members
 from tenants.events import MemberSignedIn
 from tenants.isolation import NoTenant
 from tenants.models import User
@@ -28,12 +28,12 @@ def sign_in(email: str, password: str, *, way: str) -> Principal:
 
     Raises SignInRefused; an unknown address takes as long as a wrong password.
     """
-    user = User.objects.filter(email__iexact=email, is_active=True).first()
-    if user is None:
+    membership = members.with_address(email)
+    if membership is None:
         make_password(password)
         raise SignInRefused
-    member = members.principal_of(user.pk)
-    if not check_password(password, user.password) or member is None:
+    member = members.principal_of(membership.user_id)
+    if not check_password(password, membership.user.password) or member is None:
         raise SignInRefused
     with transaction.atomic():
         ledger.record(MemberSignedIn(member=member.id, way=way), actor=member.actor)
@@ -54,5 +54,7 @@ class MemberBackend:
         return User.objects.get(pk=member.id)
 
     def get_user(self, user_id: Any) -> User | None:
-        """The session's user while they are a member here; PostgreSQL shows no other."""
-        return User.objects.filter(pk=user_id, is_active=True, memberships__isnull=False).first()
+        """The session's user while they are a member of the current tenant."""
+        tenant = isolation.entered()
+        known = User.objects.filter(pk=user_id, is_active=True, memberships__tenant=tenant)
+        return known.first() if tenant else None

@@ -25,7 +25,7 @@ def _roles() -> serializers.ListField:
 
 
 class NewMember(Shape):
-    """Somebody who becomes a member. A person who has an account keeps name and password."""
+    """Somebody who becomes a member. Who is one of another tenant as well has two passwords."""
 
     email = Text(max_length=254)
     name = Text()

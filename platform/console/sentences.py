@@ -60,7 +60,7 @@ def planned(action: str, resource: str) -> str:
 
 def told(action: str, resource: str, state: str) -> str:
     """What a step of a run did, or wants to do: "Used the tool refund_order"."""
-    if state in {"ended", "refused"}:
+    if state == "ended" or action == "refused":
         return f"{DONE.get(action, action)} {resource}"
     begin = {"held": "Wants to", "begun": "Is about to", "denied": "Wanted to"}.get(
         state, "Tried to"

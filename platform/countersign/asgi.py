@@ -15,6 +15,7 @@ import psycopg
 from django.core.asgi import get_asgi_application
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.responses import Response
 from starlette.routing import Mount, Router
 from starlette.staticfiles import StaticFiles
@@ -101,13 +102,13 @@ async def _data_plane(scope: Scope, receive: Receive, send: Send) -> None:
     await scope["state"]["data_plane"](scope, receive, send)
 
 
+_static_files = CachedStaticFiles(directory=settings.STATIC_ROOT, check_dir=False)
+
 application = BodyLimit(
     Router(
         [
             Mount("/v1", app=_data_plane),
-            Mount(
-                "/static", app=CachedStaticFiles(directory=settings.STATIC_ROOT, check_dir=False)
-            ),
+            Mount("/static", app=ExceptionMiddleware(_static_files)),
             Mount("/", app=cast("ASGIApp", django)),
         ],
         lifespan=lifespan,

@@ -18,8 +18,9 @@ app.autodiscover_tasks(["runtime"])
 @app.on_after_configure.connect
 def make_queue_folders(sender: Celery, **_: object) -> None:
     """The embedded queue's folders exist before the first message is sent."""
-    for folder in sender.conf.broker_transport_options.values():
-        Path(folder).mkdir(parents=True, exist_ok=True)
+    options = sender.conf.broker_transport_options
+    for name in options.keys() & {"data_folder_in", "data_folder_out", "control_folder"}:
+        Path(options[name]).mkdir(parents=True, exist_ok=True)
 
 
 @worker_init.connect

@@ -163,6 +163,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
         "data_folder_in": str(CONFIGURATION.broker_directory / "messages"),
         "data_folder_out": str(CONFIGURATION.broker_directory / "messages"),
         "control_folder": str(CONFIGURATION.broker_directory / "control"),
+        "polling_interval": 0.02,
     }
 )
 CELERY_TASK_SERIALIZER = "json"

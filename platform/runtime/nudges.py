@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from uuid import UUID
 
 from celery import current_app
@@ -23,7 +22,11 @@ def ingest_after_commit(document_id: UUID) -> None:
 
 def _send_after_commit(task: str, row: UUID) -> None:
     arguments = [isolation.current().slug, str(row)]
-    # Sent once: whoever waits for the commit does not wait for the queue to come back.
-    send = partial(current_app.send_task, task, args=arguments, ignore_result=True, retry=False)
+
+    def send() -> None:
+        # Sent once: whoever waits for the commit does not wait for the queue to come back.
+        current_app.send_task(task, args=arguments, ignore_result=True, retry=False)
+
     # What was committed stands, whether or not the queue can be reached: a failure is only logged.
+    # (Django's log names the function, so it can't be a `partial`.)
     transaction.on_commit(send, robust=True)

@@ -14,12 +14,12 @@ TESTS = Path(__file__).parents[1]
 TEMPLATES = TESTS.parent / "templates"
 sys.path.insert(0, str(TESTS / "console"))
 
-from acme_house import house, now, people  # noqa: E402
-from visiting import House, Visitor, seal  # noqa: E402
+from acme_house import House, house, now  # noqa: E402
+from visiting import Visitor, seal  # noqa: E402
 
 from runtime.models import Run  # noqa: E402
 
-__all__ = ["house", "now", "people"]
+__all__ = ["house", "now"]
 
 
 @pytest.fixture
@@ -94,6 +94,7 @@ def _walk(house: House) -> None:
 
 
 def test_every_template_is_rendered(house: House, rendered: set[str]) -> None:
+    assert house.entry
     seal()
     _make_many_runs(house)
     _walk(house)

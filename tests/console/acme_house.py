@@ -3,69 +3,77 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cached_property
 
 import pytest
 from builders import Desk
-from cast import PASSWORD, Cast
-from visiting import House, Visitor
+from cast import Cast
+from visiting import Visitor
 from world import calls, says
 
 from audit import queries as audit_queries
-from retrieval.models import Passage
+from retrieval.models import Document, Passage
+from runtime import ingesting
+from runtime.models import Run
 from tenants import isolation, members
 from tenants.keys import issuing
+from tenants.models import Membership, User
+from tenants.principals import Principal
+
+HANDBOOK = b"""# Returns handbook
+
+## Refund windows
+
+Unused goods may be returned within 30 days of delivery. Electronics have a window of 14 days.
+
+## Refund limits
+
+Refunds of more than 50.00 need the approval of a supervisor. Gift cards are never refunded.
+"""
+EVERYBODY = ("alice", "bob", "carol", "dave", "vera")
 
 
-@pytest.fixture
-def now() -> datetime:
-    """The console reads the clock, so what it meets is of today."""
-    return datetime.now(UTC)
+class House:
+    """acme and its visitors. What a test looks at comes into being when it first looks."""
 
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.people = {
+            name: Visitor(desk.cast.tenant, getattr(desk.cast, name))
+            for name in ("alice", "bob", "carol", "dave")
+        }
+        self.people["vera"] = Visitor(desk.cast.tenant, _vera(desk))
 
-def _vera(acme: Cast, now: datetime) -> Visitor:
-    """A viewer."""
-    membership = members.add(
-        "vera@acme.test",
-        name="Vera",
-        password=PASSWORD,
-        roles=["viewer"],
-        actor=acme.alice.actor,
-        now=now,
-    )
-    return Visitor(acme.tenant, members.principal_of(membership.user_id))
+    def __getattr__(self, name: str) -> Visitor:
+        try:
+            return self.people[name]
+        except KeyError:
+            raise AttributeError(name) from None
 
-
-@pytest.fixture
-def people(acme: Cast, now: datetime) -> dict[str, Visitor]:
-    """A visitor for each role of acme."""
-    named = {
-        name: Visitor(acme.tenant, getattr(acme, name))
-        for name in ("alice", "bob", "carol", "dave")
-    }
-    return {**named, "vera": _vera(acme, now)}
-
-
-@pytest.fixture
-def mallory(globex: Cast) -> Visitor:
-    """The admin of globex, signed in there."""
-    with isolation.acting_for(globex.tenant):
-        return Visitor(globex.tenant, globex.mallory)
-
-
-@pytest.fixture
-def house(stocked_desk: Desk, people: dict[str, Visitor], now: datetime) -> House:
-    """acme with a held refund, an answered question, a document and a key."""
-    desk = stocked_desk
-    question = {"query": "How long may I return electronics?"}
-    completed = desk.work(
-        desk.ask(
-            "How long may I return electronics?",
-            calls(("search_handbook", question)),
-            says("Electronics have a window of 14 days [P1]."),
+    @cached_property
+    def document(self) -> str:
+        """The id of the handbook, which is ready."""
+        made = ingesting.upload(
+            self.desk.collection,
+            "returns-handbook.md",
+            HANDBOOK,
+            by=self.desk.cast.alice,
+            now=self.desk.now,
         )
-    )
-    held = desk.work(
-        desk.ask(
+        ingesting.ingest(made.pk, now=self.desk.now)
+        assert Document.objects.get(pk=made.pk).state == "ready"
+        return str(made.pk)
+
+    @cached_property
+    def passage(self) -> str:
+        """The id of the handbook's first passage."""
+        return str(Passage.objects.filter(document=self.document).order_by("ordinal")[0].pk)
+
+    @cached_property
+    def held(self) -> Run:
+        """A large refund that waits for a reviewer."""
+        assert self.document
+        asked = self.desk.ask(
             "Refund 129.00 of order 1042",
             calls(("look_up_order", {"order_id": "1042"})),
             calls(("search_handbook", {"query": "refund limits"}), first_id="call_2"),
@@ -74,17 +82,68 @@ def house(stocked_desk: Desk, people: dict[str, Visitor], now: datetime) -> Hous
             ),
             says("Done."),
         )
-    )
-    key, _ = issuing.issue_service_key("Customer app", by=desk.cast.alice, now=now)
-    return House(
-        desk=desk,
-        people=people,
-        held=held,
-        completed=completed,
-        approval=str(held.steps.get(state="held").approval),
-        document=str(desk.collection.documents.get().pk),
-        passage=str(Passage.objects.order_by("ordinal")[0].pk),
-        entry=str(audit_queries.entries(correlation=held.pk)[0].pk),
-        member=desk.cast.bob.id,
-        key=key.public_id,
-    )
+        return self.desk.work(asked)
+
+    @cached_property
+    def completed(self) -> Run:
+        """A question that was answered from the handbook."""
+        assert self.document
+        question = "How long may I return electronics?"
+        asked = self.desk.ask(
+            question,
+            calls(("search_handbook", {"query": question})),
+            says("Electronics have a window of 14 days [P1]."),
+        )
+        return self.desk.work(asked)
+
+    @cached_property
+    def approval(self) -> str:
+        """The id of the approval that the held refund waits for."""
+        return str(self.held.steps.get(state="held").approval)
+
+    @cached_property
+    def entry(self) -> str:
+        """The id of the newest entry of the held refund."""
+        return str(audit_queries.entries(correlation=self.held.pk)[0].pk)
+
+    @cached_property
+    def key(self) -> str:
+        """The public id of a service key."""
+        made, _ = issuing.issue_service_key(
+            "Customer app", by=self.desk.cast.alice, now=self.desk.now
+        )
+        return made.public_id
+
+    @property
+    def member(self) -> str:
+        """Bob's user id."""
+        return self.desk.cast.bob.id
+
+
+def _vera(desk: Desk) -> Principal:
+    """A viewer, who never types a password."""
+    with isolation.outside_tenants():
+        tenant = desk.cast.tenant
+        user = User.objects.create(tenant=tenant, email="vera@acme.test", name="Vera", password="!")
+        Membership.objects.create(user=user, tenant=tenant, roles=["viewer"], created_at=desk.now)
+    found = members.principal_of(user.pk)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def now() -> datetime:
+    """The console reads the clock, so what it meets is of today."""
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def house(desk: Desk) -> House:
+    """acme's refund desk and its visitors; rolled back after the test."""
+    return House(desk)
+
+
+@pytest.fixture
+def mallory(globex: Cast) -> Visitor:
+    """The admin of globex, signed in there."""
+    return Visitor(globex.tenant, globex.mallory)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from visiting import House, Visitor
+import pytest
+from acme_house import House
+from visiting import Visitor
 
 from governance.models import Approval, State
 from runtime import runs
 from runtime.models import RunState
 from runtime.queries import steps_of
+
+
+@pytest.fixture(autouse=True)
+def _a_refund_is_held(house: House) -> None:
+    assert house.approval
 
 
 def _vote(house: House, person: str, verdict: str, reason: str = "") -> object:

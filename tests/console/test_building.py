@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from visiting import House
+from acme_house import House
 
 from governance import grants
 from runtime import toolbox

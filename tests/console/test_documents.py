@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from acme_house import House
 from django.core.files.uploadedfile import SimpleUploadedFile
-from visiting import House
 
 from retrieval.models import Collection, Document
 
@@ -14,6 +15,11 @@ NEW = {
     "embedding_route": "embed",
     "language": "english",
 }
+
+
+@pytest.fixture(autouse=True)
+def _the_handbook_is_ready(house: House) -> None:
+    assert house.document
 
 
 def _file(

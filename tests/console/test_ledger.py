@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from visiting import House, seal
+from acme_house import House
+from visiting import seal
 
 from audit import queries
 from audit.verify import checks

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from visiting import House, Visitor
+from acme_house import House
+from visiting import Visitor
 
 from tenants import members
 from tenants.keys.models import Key
@@ -58,6 +59,7 @@ def test_roles_that_do_not_exist_are_refused(house: House) -> None:
 
 
 def test_a_removed_member_is_gone(house: House) -> None:
+    assert house.bob.get("/").status_code == 200
     house.alice.post(f"/members/{house.member}/remove")
     assert not members.everyone().filter(user__name="Bob").exists()
     assert house.bob.get("/").status_code == 302

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from visiting import House, seal
+from acme_house import House
+from visiting import seal
 
 from audit.ids import new_id
 from console import sentences
@@ -41,13 +42,14 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("template", sorted(TEMPLATES.rglob("*.html")), ids=lambda path: path.name)
-def test_no_template_has_inline_script_or_style(template: Path) -> None:
-    found = INLINE.findall(template.read_text())
-    assert not found, f"{template} would break the Content-Security-Policy: {found}"
+def test_no_template_has_inline_script_or_style() -> None:
+    for template in TEMPLATES.rglob("*.html"):
+        found = INLINE.findall(template.read_text())
+        assert not found, f"{template} would break the Content-Security-Policy: {found}"
 
 
 def test_no_page_has_inline_script_or_style_and_each_has_its_policy(house: House) -> None:
+    assert house.entry
     seal()
     more = [f"/approvals/{house.approval}", f"/runs/{house.completed.pk}", f"/ledger/{house.entry}"]
     for path in [*PAGES, *more]:
@@ -93,13 +95,14 @@ def _many(house: House) -> None:
         approval.save(force_insert=True)
 
 
-@pytest.mark.parametrize("path", LISTS)
 def test_a_list_takes_few_queries_however_long_it_is(
-    house: House, path: str, django_assert_max_num_queries: Any
+    house: House, django_assert_max_num_queries: Any
 ) -> None:
     _many(house)
-    with django_assert_max_num_queries(LISTS[path]):
-        house.alice.words(path)
+    house.alice.sign_in()
+    for path, most in LISTS.items():
+        with django_assert_max_num_queries(most):
+            house.alice.words(path)
 
 
 def test_a_long_list_is_cut_into_pages(house: House) -> None:

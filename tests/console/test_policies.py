@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from acme_house import House
 from builders import SMALL_REFUNDS
-from visiting import House
 
 from audit import queries as audit_queries
 from governance.models import PolicySet
@@ -73,10 +73,14 @@ def test_the_second_of_two_editors_is_warned_and_loses_nothing(house: House) -> 
 
 def test_a_rehearsal_tells_the_verdict_and_records_nothing(house: House) -> None:
     entries = audit_queries.entries().count()
-    asked = {"agent": "refund-desk", "tool": "refund_order", "arguments": '{"amount_cents": 1}'}
+    asked = {
+        "agent": "refund-desk",
+        "tool": "refund_order",
+        "arguments": '{"order_id": "1", "amount_cents": 1}',
+    }
     page = house.dave.words("/policies", asked)
     assert "refund-desk uses refund_order: No policy permits it without a reviewer." in page
-    asked["tool"] = "look_up_order"
+    asked |= {"tool": "look_up_order", "arguments": '{"order_id": "1"}'}
     assert "refund-desk uses look_up_order: The policies permit it." in house.dave.words(
         "/policies", asked
     )

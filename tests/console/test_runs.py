@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from visiting import House
+from acme_house import House
 
 from runtime.models import Run, RunState, Step
 

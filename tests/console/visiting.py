@@ -5,20 +5,16 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-import msgspec
-from builders import Desk
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import connection
 from django.test import Client
 
 from audit import sequencer
-from runtime.models import Run
 from tenants import isolation
 from tenants.models import Tenant, User
 from tenants.principals import Principal
 
 BACKEND = "tenants.signing_in.MemberBackend"
-EVERYBODY = ("alice", "bob", "carol", "dave", "vera")
 
 
 class Visitor:
@@ -26,10 +22,15 @@ class Visitor:
 
     def __init__(self, tenant: Tenant, member: Principal | None = None, **options: Any) -> None:
         self.tenant = tenant
+        self._member = member
         self.client = Client(HTTP_HOST=f"{tenant.slug}.localhost", **options)
-        if member is not None:
-            with isolation.acting_for(tenant):
-                self.client.force_login(User.objects.get(pk=member.id), backend=BACKEND)
+
+    def sign_in(self) -> None:
+        """Have a session, before the first request."""
+        if self._member is not None:
+            with isolation.acting_for(self.tenant):
+                self.client.force_login(User.objects.get(pk=self._member.id), backend=BACKEND)
+            self._member = None
 
     def get(self, path: str, query: dict[str, Any] | None = None, **headers: str) -> Any:
         """The answer to a GET; `headers` as keywords."""
@@ -47,32 +48,12 @@ class Visitor:
         return str(answer.content.decode())
 
     def _kept(self, ask: Any) -> Any:
+        self.sign_in()
         before = connection.tenant
         try:
             return ask()
         finally:
             connection.set_tenant(before)
-
-
-class House(msgspec.Struct, frozen=True, kw_only=True):
-    """acme with everything in it: documents, agents, a held run and a completed one."""
-
-    desk: Desk
-    people: dict[str, Visitor]
-    held: Run
-    completed: Run
-    approval: str
-    document: str
-    passage: str
-    entry: str
-    member: str
-    key: str
-
-    def __getattr__(self, name: str) -> Visitor:
-        try:
-            return self.people[name]
-        except KeyError:
-            raise AttributeError(name) from None
 
 
 def seal() -> None:

@@ -46,6 +46,7 @@ def test_a_superuser_is_refused(db: None) -> None:
             "CREATE TEMPORARY VIEW pg_roles AS"
             " SELECT session_user AS rolname, true AS rolsuper, false AS rolbypassrls"
         )
+        cursor.execute("SET LOCAL search_path = pg_temp, public")
     assert _ids(checks.database_is_safe(databases=["default"])) == ["countersign.E010"]
 
 

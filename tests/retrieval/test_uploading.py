@@ -134,3 +134,12 @@ def test_removing_twice_says_that_there_is_nothing(
     documents.remove(made, by=acme.dave)
     with pytest.raises(queries.DocumentUnknown):
         documents.remove(made, by=acme.dave)
+
+
+def test_a_client_app_uploads_and_removes_nothing(
+    acme: Cast, shop: Collection, now: datetime
+) -> None:
+    made = documents.upload(shop, "a.txt", b"text", by=acme.robo, now=now)
+    assert (made.uploaded_by_kind, made.uploaded_by) == ("client_app", acme.robo.id)
+    with pytest.raises(NotPermitted):
+        documents.remove(made, by=acme.robo)

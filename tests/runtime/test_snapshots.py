@@ -1,9 +1,9 @@
-"""What the data plane knows of a tenant: read in one piece, replaced when it changes, or refused."""
+"""What the data plane knows of a tenant: read in one piece, replaced as a whole, or refused."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -147,10 +147,9 @@ class House:
 
 
 @pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(snapshots, "LONGEST_UNCONFIRMED_SECONDS", 0.2)
-    yield
 
 
 async def test_a_snapshot_is_loaded_once_for_all_who_ask_and_again_when_it_changes() -> None:

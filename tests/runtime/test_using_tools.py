@@ -5,6 +5,10 @@ from typing import Any
 
 import pytest
 from builders import Desk
+from gateway import portal
+from governance import permits
+from governance.intents import UseTool
+from governance.permits import Permit
 from workbench import (
     LOOKING,
     SMALL,
@@ -22,9 +26,10 @@ from workbench import (
     told,
 )
 
+from audit.ids import new_id
 from audit.queries import entries
-from runtime import toolbox
-from runtime.models import Run, RunState, Step
+from runtime import toolbox, tools
+from runtime.models import Run, RunState, Step, Tool
 from runtime.toolbox import Definition
 
 TEXT = {"type": "string"}
@@ -161,85 +166,46 @@ def test_a_tool_that_is_not_there_did_nothing(till: Desk) -> None:
     assert "can't be reached" in error_told(till)["message"]
 
 
-def test_a_private_address_is_not_called_once_the_operator_does_not_allow_it(
-    till: Desk, settings: Any
-) -> None:
-    heard = _listen(till)
-    run = till.ask("?", *_looking_then_done())
-    assert till.work(run).state == RunState.COMPLETED
-    assert len(heard.targets) == 1
-    tool_alone_is_private(till)
-    settings.ALLOW_PRIVATE_ADDRESSES = False
-    from runtime.models import Tool
-    from runtime.tools import ToolFailed
-
-    with pytest.raises(ToolFailed, match="not on the public internet"):
-        _use(till, Tool.objects.get(slug="look_up_order"))
-    assert len(heard.targets) == 1
-
-
-def tool_alone_is_private(desk: Desk) -> None:
-    """Nothing to prepare: the tool's address is loopback, as it was when it was saved."""
-    assert desk.world.address.startswith("http://127.0.0.1")
-
-
-def _looking_then_done() -> tuple[Any, Any]:
-    from world import calls, says
-
-    return calls(LOOKING), says("Done.")
-
-
-def _use(desk: Desk, tool: Any) -> Any:
-    from audit.ids import new_id
-    from gateway import portal
-    from governance import permits
-    from governance.intents import UseTool
-
-    from runtime import tools
-
+def _use(slug: str, arguments: dict[str, Any], permit: Permit | None = None) -> dict[str, Any]:
     intent = UseTool(
         tenant="acme",
         principal_kind="agent",
         principal="refund-desk",
-        resource=tool.slug,
-        arguments={"order_id": "1042"},
+        resource=slug,
+        arguments=arguments,
     )
-    permit = permits.mint(intent, new_id())
-    spec = toolbox.spec_of(tool)
+    permit = permit or permits.mint(intent, new_id())
+    spec = toolbox.spec_of(Tool.objects.get(slug=slug))
     return portal.call(tools.use, spec, permit=permit, intent=intent, idempotency_key="k")
 
 
-def test_a_tool_with_another_permit_is_not_called(till: Desk) -> None:
-    from audit.ids import new_id
-    from gateway import portal
-    from governance import permits
-    from governance.intents import UseTool
-
-    from runtime import tools
-    from runtime.models import Tool
-
+def test_a_private_address_is_not_called_once_the_operator_does_not_allow_it(
+    till: Desk, settings: Any
+) -> None:
     heard = _listen(till)
-    wanted = UseTool(
+    assert _use(*LOOKING)["order_id"] == "1042"
+    settings.ALLOW_PRIVATE_ADDRESSES = False
+    with pytest.raises(tools.ToolFailed, match="not on the public internet"):
+        _use(*LOOKING)
+    assert len(heard.targets) == 1
+
+
+def test_a_permit_opens_the_door_once_and_for_its_own_arguments(till: Desk) -> None:
+    heard = _listen(till)
+    slug, arguments = refund(SMALL)
+    intent = UseTool(
         tenant="acme",
         principal_kind="agent",
         principal="refund-desk",
-        resource="refund_order",
-        arguments=refund(SMALL)[1],
+        resource=slug,
+        arguments=arguments,
     )
-    permit = permits.mint(wanted, new_id())
-    other = UseTool(
-        tenant="acme",
-        principal_kind="agent",
-        principal="refund-desk",
-        resource="refund_order",
-        arguments=refund(SMALL + 1)[1],
-    )
-    spec = toolbox.spec_of(Tool.objects.get(slug="refund_order"))
+    permit = permits.mint(intent, new_id())
     with pytest.raises(permits.PermitMismatch):
-        portal.call(tools.use, spec, permit=permit, intent=other, idempotency_key="k")
-    portal.call(tools.use, spec, permit=permit, intent=wanted, idempotency_key="k")
+        _use(slug, {**arguments, "amount_cents": SMALL + 1}, permit)
+    _use(slug, arguments, permit)
     with pytest.raises(permits.PermitSpent):
-        portal.call(tools.use, spec, permit=permit, intent=wanted, idempotency_key="k")
+        _use(slug, arguments, permit)
     assert len(heard.targets) == 1
 
 
@@ -338,11 +304,9 @@ def test_a_delete_carries_its_other_arguments_in_the_query_and_a_put_in_its_body
     tool = redefine(till, "get_file")
     heard = _listen(till, answering({}))
     arguments = {"customer": "7", "name": "b", "kind": "x y&z"}
-    from runtime.tools import _request
-
-    address, body = _request(toolbox.spec_of(tool), arguments)
+    address, body = tools._request(toolbox.spec_of(tool), arguments)
     assert (address.raw_path_qs, body) == ("/files/7/b?kind=x+y%26z", None)
     tool = redefine(till, "get_file", method="PUT")
-    address, body = _request(toolbox.spec_of(tool), arguments)
+    address, body = tools._request(toolbox.spec_of(tool), arguments)
     assert (address.raw_path_qs, body) == ("/files/7/b", {"kind": "x y&z"})
     assert heard.targets == []

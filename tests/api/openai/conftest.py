@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -14,15 +13,14 @@ import msgspec
 import openai
 import pytest
 import web_process
-from cast import Cast, _empty
-from django.db import OperationalError, connection
+from cast import Cast
+from django.db import connection
 from mock_model import Upstream
 from pytest_django import DjangoDbBlocker
 from web_process import Web
 
 from audit import queries
 from gateway import accounts, endpoints, routes
-from tenants import isolation
 from tenants.keys import issuing
 from tenants.keys.models import Key
 
@@ -81,25 +79,6 @@ def web(
         database = connection.settings_dict["NAME"]
     with web_process.serving(database, tmp_path_factory.mktemp("web")) as running:
         yield running
-
-
-@pytest.fixture
-def committed_acme(casts: dict[str, Cast], django_db_blocker: DjangoDbBlocker) -> Iterator[Cast]:
-    """As everywhere, but that a web server reads what is emptied."""
-    with django_db_blocker.unblock(), isolation.acting_for(casts["acme"].tenant):
-        try:
-            yield casts["acme"]
-        finally:
-            _emptied(casts["acme"])
-
-
-def _emptied(cast: Cast) -> None:
-    """Empty the tenant, again where PostgreSQL chose this side to end a deadlock."""
-    for _ in range(5):
-        with contextlib.suppress(OperationalError):
-            _empty(cast.tenant)
-            return
-    raise AssertionError("the tenant can't be emptied")
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
+import httpx2
 import msgspec
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -37,12 +38,14 @@ class Web(msgspec.Struct, frozen=True):
 def serving(database: str, state: Path) -> Iterator[Web]:
     """The web server on the database of this name, until the block ends.
 
-    The socket listens before the server runs, so a first request waits until it is ready.
+    The socket listens before the server runs, so the first request waits until it is ready.
     """
     with socket.create_server(("127.0.0.1", 0)) as listening:
         process, log = _start(listening, database, state)
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         try:
-            yield Web(f"http://127.0.0.1:{listening.getsockname()[1]}", process, log)
+            httpx2.get(f"{address}/v1/models", timeout=60)
+            yield Web(address, process, log)
         finally:
             process.terminate()
             process.wait(20)
@@ -53,7 +56,7 @@ def _start(
 ) -> tuple[subprocess.Popen[bytes], Path]:
     environment = {
         **os.environ,
-        "DATABASE_URL": urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{database}").geturl(),
+        "DATABASE_URL": _url_of(database),
         "COUNTERSIGN_STATE_DIRECTORY": str(state),
         "COUNTERSIGN_ALLOW_PRIVATE_ADDRESSES": "true",
         "COUNTERSIGN_MAX_BODY_BYTES": str(LONGEST_BODY),
@@ -72,3 +75,14 @@ def _start(
             stderr=subprocess.STDOUT,
         )
     return process, log
+
+
+def _url_of(database: str) -> str:
+    """The test server's database of this name, where the web server waits for no lock for long.
+
+    Tests empty tables while it reads them: in a deadlock it is the one that gives way.
+    """
+    url = urlsplit(os.environ["DATABASE_URL"])
+    options = urlencode({"options": "-c lock_timeout=300ms"}, quote_via=quote)
+    query = "&".join(filter(None, [url.query, options]))
+    return url._replace(path=f"/{database}", query=query).geturl()

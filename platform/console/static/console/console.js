@@ -81,6 +81,12 @@ document.addEventListener("htmx:afterSwap", (event) => {
   kept = null;
 });
 
+/* unfold's script looks for its own text field beside each file field, unless it is marked so */
+const markFiles = (root) => {
+  root.querySelectorAll('input[type="file"]').forEach((field) => { field.hasChangeListener = true; });
+};
+markFiles(document);
+
 /* Upload with progress; without it the form is sent as any other */
 document.addEventListener("submit", (event) => {
   const form = event.target.closest("form[data-upload]");
@@ -96,6 +102,7 @@ document.addEventListener("submit", (event) => {
   request.addEventListener("load", () => {
     if (request.status < 400) history.replaceState(null, "", request.responseURL);
     const answer = new DOMParser().parseFromString(request.responseText, "text/html");
+    markFiles(answer);
     document.querySelector("main").replaceWith(answer.querySelector("main"));
     htmx.process(document.querySelector("main"));
   });

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from builders import Desk
+from cast import Cast
+from gateway import embeddings
+from gateway.providers.protocol import ProviderUnavailable
+from governance import grants
+from governance.models import Approval
+from gateway.models import Route
+from retrieval.models import Collection
+from workbench import (
+    LARGE,
+    LOOKING,
+    SMALL,
+    allow_small_refunds,
+    answering,
+    approval_of,
+    error_told,
+    kinds,
+    outcomes,
+    propose,
+    refund,
+)
+from world import calls, says
+
+from audit.queries import entries
+from runtime import leases, queries, runs, sweeping
+from runtime.models import Run, RunState
+from runtime.queries import AgentUnknown, RunUnknown, ToolUnknown, steps_of
+from runtime.runs import TaskInvalid
+from tenants import isolation
+from tenants.principals import Principal
+
+SEARCH = ("search_handbook", {"query": "How long may I return a kettle, asks Jane Doe?"})
+
+
+def _story(desk: Desk) -> Any:
+    allow_small_refunds(desk)
+    return propose(
+        desk, SEARCH, LOOKING, ("refund_order", {}), refund(SMALL), ("refund_jane", {"a": "Jane"})
+    )
+
+
+def test_every_effect_is_decided_before_it_begins_and_begins_before_it_ends(
+    stocked_desk: Desk,
+) -> None:
+    run = _story(stocked_desk)
+    assert run.state == RunState.COMPLETED
+    seen: dict[str, list[str]] = {}
+    for entry in entries(correlation=run.pk).reverse():
+        if entry.kind.startswith(("intent.decided", "effect.")):
+            seen.setdefault(entry.event["digest"], []).append(entry.kind)
+    assert len(seen) == 6, "two model calls, a search, its embedding, and two tools"
+    assert all(
+        found == ["intent.decided", "effect.begun", "effect.ended"] for found in seen.values()
+    ), seen
+
+
+def test_every_step_has_its_entries(stocked_desk: Desk) -> None:
+    run = _story(stocked_desk)
+    recorded = {entry.event.get("step") for entry in entries(correlation=run.pk)}
+    assert {step.number for step in steps_of(run)} <= recorded
+    assert kinds(run).count("intent.refused") == 2
+    actors = {entry.actor_id for entry in entries(correlation=run.pk)}
+    assert actors == {"refund-desk", stocked_desk.cast.robo.id}
+
+
+def test_an_embedding_lies_between_the_beginning_and_the_end_of_its_search(
+    stocked_desk: Desk,
+) -> None:
+    run = propose(stocked_desk, SEARCH)
+    second = [
+        (entry.kind, entry.event.get("action"))
+        for entry in entries(correlation=run.pk).reverse()
+        if entry.event.get("step") == 2
+    ]
+    assert second == [
+        ("intent.decided", "search_collection"),
+        ("effect.begun", "search_collection"),
+        ("intent.decided", "call_model"),
+        ("effect.begun", "call_model"),
+        ("effect.ended", "call_model"),
+        ("effect.ended", "search_collection"),
+    ]
+    assert "model.called" in kinds(run)
+
+
+def test_what_embedding_took_counts_for_the_run(stocked_desk: Desk) -> None:
+    run = propose(stocked_desk, SEARCH)
+    search = steps_of(run)[1]
+    assert search.usage["tokens"] > 0
+    assert run.tokens == 30 + search.usage["tokens"]
+
+
+def test_an_embedding_that_fails_is_recorded_and_the_model_told(
+    stocked_desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise ProviderUnavailable(endpoint="wordllama", reason="it is down")
+
+    monkeypatch.setattr(embeddings, "embed", fail)
+    run = propose(stocked_desk, SEARCH)
+    assert outcomes(run)[1] == ("failed", "provider_unavailable")
+    assert kinds(run).count("effect.failed") == 2
+    assert error_told(stocked_desk)["code"] == "provider_unavailable"
+
+
+def test_an_agent_without_the_embedding_route_finds_nothing(stocked_desk: Desk) -> None:
+    route = Route.objects.get(slug="embed")
+    grants.revoke("refund-desk", route, by=stocked_desk.cast.alice)
+    run = propose(stocked_desk, SEARCH)
+    assert outcomes(run)[1] == ("failed", "embedding_denied")
+    assert run.state == RunState.COMPLETED
+
+
+def test_an_agent_without_the_collection_finds_nothing(stocked_desk: Desk) -> None:
+    handbook = Collection.objects.get(slug="handbook")
+    grants.revoke("refund-desk", handbook, by=stocked_desk.cast.alice)
+    run = propose(stocked_desk, SEARCH)
+    assert outcomes(run)[1] == ("denied", "not_granted")
+
+
+def test_nothing_personal_or_secret_is_in_any_entry_of_a_run(stocked_desk: Desk) -> None:
+    desk = stocked_desk
+    allow_small_refunds(desk)
+    desk.world.tool_reply = answering({"message": "Jane Doe is unknown"}, 404)
+    private = ("refund_order", {"order_id": "Jane Doe 4711", "amount_cents": LARGE})
+    small = ("refund_order", {"order_id": "Jane Doe 4711", "amount_cents": SMALL})
+    script = calls(SEARCH, small, private, ("jane_doe", {})), says("Dear Jane Doe, no.")
+    run = desk.work(desk.ask("Jane Doe wants her money back.", *script))
+    runs.settle_approval(approval_of(run), verdict="approve", by=desk.cast.bob, now=desk.now)
+    desk.work(run)
+    assert run.state == RunState.COMPLETED
+    for entry in entries(correlation=run.pk):
+        shown = json.dumps(entry.event).lower()
+        for word in ("jane", "4711", "kettle", "money back", "unknown\"", "30 days"):
+            assert word not in shown, (entry.kind, word)
+
+
+@pytest.mark.parametrize("task", ["", "  \n", "x" * 100_001, "a\0b", "half \ud800"])
+def test_a_task_that_is_none_is_refused(desk: Desk, task: str) -> None:
+    with pytest.raises(TaskInvalid):
+        desk.ask(task, says("never said"))
+    assert not entries(kind="run.started")
+
+
+@pytest.mark.parametrize("name", ["", "two\nlines", "\0", "x" * 201, "ü" * 101, "\ud800"])
+def test_a_run_is_on_behalf_of_a_name_or_of_nobody(desk: Desk, name: str) -> None:
+    with pytest.raises(TaskInvalid):
+        runs.start(
+            "?", agent=desk.agent, principal=desk.cast.robo, now=desk.now, on_behalf_of=name
+        )
+
+
+def test_on_whose_behalf_a_run_acts_is_in_its_entries(desk: Desk) -> None:
+    desk.world.script[:] = [says("Yes.")]
+    run = runs.start(
+        "?", agent=desk.agent, principal=desk.cast.robo, now=desk.now, on_behalf_of="customer-7"
+    )
+    desk.work(run)
+    by_agent = [e for e in entries(correlation=run.pk) if e.actor_kind == "agent"]
+    assert {e.on_behalf_of for e in by_agent} == {"customer-7"}
+
+
+def test_globex_can_neither_see_nor_work_on_acmes_run_with_its_id(
+    desk: Desk, globex: Cast
+) -> None:
+    run = desk.ask("?", says("Yes."))
+    mallory = globex.mallory
+    with isolation.acting_for(globex.tenant):
+        assert not runs.take_step(run.pk, holder="worker", now=desk.later(hours=1))
+        assert leases.take(run.pk, holder="worker", now=desk.later(hours=1)) is None
+        assert sweeping.forgotten_runs(desk.later(hours=1)) == []
+        for look, wanted, problem in (
+            (queries.access_run, run.pk, RunUnknown),
+            (queries.access_agent, "refund-desk", AgentUnknown),
+            (queries.access_tool, "refund_order", ToolUnknown),
+        ):
+            with pytest.raises(problem):
+                look(wanted, principal=mallory)
+        with pytest.raises(leases.LeaseLost):
+            leases.keep(run, until=desk.later(hours=1))
+        assert not list(entries(correlation=run.pk))
+        assert not Approval.objects.exists()
+        with pytest.raises(Run.DoesNotExist):
+            runs.cancel(run, by=mallory, now=desk.now)
+    assert desk.work(run).state == RunState.COMPLETED
+
+
+def test_another_key_of_acme_does_not_see_robos_run_and_a_member_does(desk: Desk) -> None:
+    run = desk.ask("?", says("Yes."))
+    other = Principal(kind="client_app", id="1" * 16, name="Other", tenant="acme")
+    with pytest.raises(RunUnknown):
+        queries.access_run(run.pk, principal=other)
+    assert queries.access_run(run.pk, principal=desk.cast.robo) == run
+    assert queries.access_run(run.pk, principal=desk.cast.carol) == run
