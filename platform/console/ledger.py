@@ -17,8 +17,7 @@ from django.views.decorators.http import require_POST
 
 from audit import bundles, events, proofs, queries
 from audit.errors import Problem
-from audit.models import Entry
-from audit.queries import NotPublished
+from audit.queries import Inclusion, NotPublished
 from audit.verify import checks, layout
 from console import names, pages, sentences
 from console.entrance import enters
@@ -65,7 +64,19 @@ def entry(request: MemberRequest, entry: UUID) -> HttpResponse:
     """One entry with its canonical JSON, its leaf's hash and its proof. Looking is recorded."""
     row = ledgers.access_entry(entry, principal=request.principal)
     ledgers.view(row, by=request.principal)
-    context = {"entry": row, "names": names.known(), **_proof(row)}
+    leaf = row.leaf_bytes(queries.own_log().origin)
+    context = {
+        "entry": row,
+        "names": names.known(),
+        "canonical": leaf.decode(),
+        "pretty": sentences.as_json(row.event),
+        "about": _about(row.kind),
+        "hash": proofs.leaf_hash(leaf).hex(),
+    }
+    try:
+        context |= _proof(queries.inclusion(row))
+    except NotPublished as problem:
+        context["not_published"] = problem
     return pages.show(request, "ledger/entry", context)
 
 
@@ -75,19 +86,8 @@ def _about(kind: str) -> str:
     return (known.__doc__ or "").replace("`", "") if known else ""
 
 
-def _proof(row: Entry) -> dict[str, Any]:
-    """What shows that the entry is in the tree, and whether it does."""
-    leaf = row.leaf_bytes(queries.own_log().origin)
-    shown: dict[str, Any] = {
-        "canonical": leaf.decode(),
-        "pretty": sentences.as_json(row.event),
-        "about": _about(row.kind),
-        "hash": proofs.leaf_hash(leaf).hex(),
-    }
-    try:
-        inclusion = queries.inclusion(row)
-    except NotPublished as problem:
-        return {**shown, "not_published": problem}
+def _proof(inclusion: Inclusion) -> dict[str, Any]:
+    """What shows that an entry is in the tree, and whether it does."""
     root = layout.root_in(inclusion.checkpoint.note)
     holds = proofs.verify_inclusion(
         proofs.leaf_hash(inclusion.leaf),
@@ -96,7 +96,7 @@ def _proof(row: Entry) -> dict[str, Any]:
         inclusion.path,
         bytes.fromhex(root),
     )
-    return {**shown, "inclusion": inclusion, "root": root, "holds": holds}
+    return {"inclusion": inclusion, "root": root, "holds": holds}
 
 
 @enters("ledger")

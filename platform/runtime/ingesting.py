@@ -10,6 +10,8 @@ from django.db import transaction
 
 from retrieval import documents, ingestion
 from retrieval.models import Collection, Document
+from retrieval.queries import DocumentUnknown
+from retrieval.queries import documents as documents_kept
 from runtime import embedding, nudges
 from runtime.embedding import Asker
 from runtime.queries import principal_named
@@ -19,9 +21,11 @@ from tenants.principals import Principal
 def ingest(document_id: UUID, *, now: datetime) -> None:
     """Index a document as the one who uploaded it; a failure is noted on the document.
 
-    Raises what `ingestion.ingest` raises.
+    Raises what `ingestion.ingest` raises: DocumentUnknown where it was removed.
     """
-    document = Document.objects.select_related("collection").get(pk=document_id)
+    document = documents_kept().filter(pk=document_id).first()
+    if document is None:
+        raise DocumentUnknown(document=str(document_id))
     uploader = principal_named(document.uploaded_by_kind, document.uploaded_by)
     route = document.collection.embedding_route
     ingestion.ingest(

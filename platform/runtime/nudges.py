@@ -9,6 +9,9 @@ from django.db import transaction
 
 from tenants import isolation
 
+# Whoever waits for the commit does not wait for the queue to come back.
+BRIEFLY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
+
 
 def after_commit(run_id: UUID) -> None:
     """Queue the run's next step once the caller's transaction is durable."""
@@ -24,8 +27,9 @@ def _send_after_commit(task: str, row: UUID) -> None:
     arguments = [isolation.current().slug, str(row)]
 
     def send() -> None:
-        # Sent once: whoever waits for the commit does not wait for the queue to come back.
-        current_app.send_task(task, args=arguments, ignore_result=True, retry=False)
+        current_app.send_task(
+            task, args=arguments, ignore_result=True, retry=True, retry_policy=BRIEFLY
+        )
 
     # What was committed stands, whether or not the queue can be reached: a failure is only logged.
     # (Django's log names the function, so it can't be a `partial`.)

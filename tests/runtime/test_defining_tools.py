@@ -8,11 +8,11 @@ import pytest
 from builders import REFUND, Desk
 from cast import Cast
 from django.db import connection
-from governance import policy_sets
-from governance.policies import PolicyInvalid
 from workbench import allow_small_refunds, outcomes, propose, redefine, refund
 
 from audit.queries import entries
+from governance import policy_sets
+from governance.policies import PolicyInvalid
 from runtime import toolbox
 from runtime.models import RunState, Tool
 from runtime.toolbox import Definition, ToolInvalid, ToolTaken
@@ -41,7 +41,11 @@ def _but(**changes: Any) -> Definition:
 
 
 def _taking(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": {"invoice": TEXT, **properties}, "required": ["invoice"]}
+    return {
+        "type": "object",
+        "properties": {"invoice": TEXT, **properties},
+        "required": ["invoice"],
+    }
 
 
 def test_a_builder_adds_a_tool_and_the_ledger_commits_to_its_definition(
@@ -64,9 +68,7 @@ def test_one_slug_is_one_tool(acme: Cast, now: Any) -> None:
     with pytest.raises(ToolTaken):
         toolbox.add(PAY, by=acme.dave, now=now)
     with pytest.raises(ToolInvalid, match="slug can't be changed"):
-        toolbox.change(
-            Tool.objects.get(slug="pay"), _but(slug="other"), by=acme.dave, now=now
-        )
+        toolbox.change(Tool.objects.get(slug="pay"), _but(slug="other"), by=acme.dave, now=now)
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,6 @@ from __future__ import annotations
 import pytest
 from builders import Desk
 from cast import Cast
-from gateway.models import Route
-from governance import grants
-from governance.approvals import (
-    AlreadySettled,
-    ApprovalExpired,
-    AuthorCannotVote,
-    ReasonRequired,
-    RequesterCannotVote,
-)
-from governance.models import Approval, State
-from governance.queries import ApprovalUnknown, access_approval
 from workbench import (
     LARGE,
     LOOKING,
@@ -33,6 +22,17 @@ from workbench import (
 from world import calls, says
 
 from audit.queries import entries
+from gateway.models import Route
+from governance import grants
+from governance.approvals import (
+    AlreadySettled,
+    ApprovalExpired,
+    AuthorCannotVote,
+    ReasonRequired,
+    RequesterCannotVote,
+)
+from governance.models import Approval, State
+from governance.queries import ApprovalUnknown, access_approval
 from runtime import runs, toolbox
 from runtime.models import Run, RunState, Tool
 from runtime.runs import RunOver
@@ -143,9 +143,7 @@ def test_who_wrote_the_version_that_acts_does_not_vote_either(desk: Desk) -> Non
     publish(desk, by=desk.cast.alice)
     run = propose(allow_small_refunds(desk), refund(LARGE))
     with pytest.raises(AuthorCannotVote):
-        runs.settle_approval(
-            approval_of(run), verdict="approve", by=desk.cast.alice, now=desk.now
-        )
+        runs.settle_approval(approval_of(run), verdict="approve", by=desk.cast.alice, now=desk.now)
     _settle(desk, run, "approve")
     assert len(desk.world.refunds) == 1
 
@@ -226,7 +224,6 @@ def test_a_tool_that_was_removed_after_the_approval_is_told_to_be_unknown(desk: 
 
 
 def test_a_route_that_is_granted_no_more_ends_the_run(desk: Desk) -> None:
-    from gateway.models import Route
     grants.revoke("refund-desk", Route.objects.get(slug="answers"), by=desk.cast.alice)
     run = desk.work(desk.ask("?", says("never asked")))
     assert (run.state, run.failure["code"]) == (RunState.FAILED, "not_granted")

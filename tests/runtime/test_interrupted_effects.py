@@ -8,9 +8,6 @@ import pytest
 from builders import Desk, furnish
 from cast import Cast
 from django.db import connection
-from governance import policy_sets
-from governance.models import Approval, State
-from governance.policies import DEFAULT_POLICY
 from workbench import (
     LARGE,
     LOOKING,
@@ -29,6 +26,9 @@ from workbench import (
 from world import World, calls, says
 
 from audit.queries import entries
+from governance import policy_sets
+from governance.models import Approval, State
+from governance.policies import DEFAULT_POLICY
 from runtime import doors, interruptions, leases, runs, toolbox
 from runtime.leases import LeaseLost
 from runtime.models import Run, RunState, Step, StepState, Tool
@@ -166,9 +166,7 @@ def test_a_refund_that_is_allowed_no_more_is_not_tried_again_and_asks_nobody(
     if policy == "forbids":
         forbid_refunds(desk)
     else:
-        policy_sets.save(
-            DEFAULT_POLICY, tools=toolbox.schemas(), by=desk.cast.alice, now=desk.now
-        )
+        policy_sets.save(DEFAULT_POLICY, tools=toolbox.schemas(), by=desk.cast.alice, now=desk.now)
     _take_over(desk, run)
     assert len(desk.world.refunds) == 1
     assert run.failure["code"] == "effect_interrupted"
@@ -275,7 +273,10 @@ def test_a_worker_that_slept_too_long_drops_its_result(
     run.refresh_from_db()
     assert heard.keys == [f"{run.pk}-2"] * 2
     assert len(desk.world.refunds) == 1
-    assert (run.state, _steps(run)) == (RunState.COMPLETED, [("ended", 1), ("ended", 2), ("ended", 1)])
+    assert (run.state, _steps(run)) == (
+        RunState.COMPLETED,
+        [("ended", 1), ("ended", 2), ("ended", 1)],
+    )
     assert kinds(run).count("effect.ended") == 3, "one for each step"
 
 

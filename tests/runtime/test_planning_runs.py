@@ -57,7 +57,9 @@ def _transcript(*turns: Turn) -> Transcript:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 ARGUMENTS = (
@@ -81,7 +83,9 @@ RESULT = st.builds(
     ResultTurn,
     call=st.sampled_from(["call_1", "call_2", ""]),
     origin=st.sampled_from(["use_tool:refund_order", "countersign"]),
-    value=st.dictionaries(st.sampled_from(["passages", "x"]) | st.text(max_size=5), JSON, max_size=3),
+    value=st.dictionaries(
+        st.sampled_from(["passages", "x"]) | st.text(max_size=5), JSON, max_size=3
+    ),
 )
 CORRECTION = st.builds(CorrectionTurn, answer=st.text(max_size=9), problem=st.text(max_size=9))
 TURNS = st.lists(MODEL | RESULT | CORRECTION, max_size=6)
@@ -130,9 +134,7 @@ def test_untrusted_text_changes_neither_offers_nor_instructions(
 ) -> None:
     passages = [{"ref": "P1", "document": text, "heading": text, "page": None, "text": text}]
     asked = ModelTurn(content="", calls=(Call(id="1", name="search_handbook", arguments="{}"),))
-    found = ResultTurn(
-        call="1", origin="search_collection:handbook", value={"passages": passages}
-    )
+    found = ResultTurn(call="1", origin="search_collection:handbook", value={"passages": passages})
     told = ResultTurn(call="1", origin="use_tool:refund_order", value=_finite(value))
     plain = _transcript().chat_request()
     for result in (found, told):
@@ -146,13 +148,14 @@ def test_untrusted_text_changes_neither_offers_nor_instructions(
 
 @given(JSON)
 def test_listening_to_a_model_never_raises_anything_but_unusable(value: Any) -> None:
+    function = {"name": value, "arguments": value}
     for response in (
         value,
         {"choices": value},
         {"choices": [{"message": value}]},
         {"choices": [{"message": {"content": value, "tool_calls": value}}]},
         {"choices": [{"message": {"tool_calls": [{"id": value, "function": value}]}}]},
-        {"choices": [{"message": {"tool_calls": [{"id": "1", "function": {"name": value, "arguments": value}}]}}]},
+        {"choices": [{"message": {"tool_calls": [{"id": "1", "function": function}]}}]},
     ):
         try:
             turn = validation.model_turn(response)

@@ -6,12 +6,6 @@ from typing import Any
 import pytest
 from builders import Desk
 from cast import Cast
-from gateway import embeddings
-from gateway.providers.protocol import ProviderUnavailable
-from governance import grants
-from governance.models import Approval
-from gateway.models import Route
-from retrieval.models import Collection
 from workbench import (
     LARGE,
     LOOKING,
@@ -28,6 +22,12 @@ from workbench import (
 from world import calls, says
 
 from audit.queries import entries
+from gateway import embeddings
+from gateway.models import Route
+from gateway.providers.protocol import ProviderUnavailable
+from governance import grants
+from governance.models import Approval
+from retrieval.models import Collection
 from runtime import leases, queries, runs, sweeping
 from runtime.models import Run, RunState
 from runtime.queries import AgentUnknown, RunUnknown, ToolUnknown, steps_of
@@ -137,7 +137,7 @@ def test_nothing_personal_or_secret_is_in_any_entry_of_a_run(stocked_desk: Desk)
     assert run.state == RunState.COMPLETED
     for entry in entries(correlation=run.pk):
         shown = json.dumps(entry.event).lower()
-        for word in ("jane", "4711", "kettle", "money back", "unknown\"", "30 days"):
+        for word in ("jane", "4711", "kettle", "money back", 'unknown"', "30 days"):
             assert word not in shown, (entry.kind, word)
 
 
@@ -151,9 +151,7 @@ def test_a_task_that_is_none_is_refused(desk: Desk, task: str) -> None:
 @pytest.mark.parametrize("name", ["", "two\nlines", "\0", "x" * 201, "ü" * 101, "\ud800"])
 def test_a_run_is_on_behalf_of_a_name_or_of_nobody(desk: Desk, name: str) -> None:
     with pytest.raises(TaskInvalid):
-        runs.start(
-            "?", agent=desk.agent, principal=desk.cast.robo, now=desk.now, on_behalf_of=name
-        )
+        runs.start("?", agent=desk.agent, principal=desk.cast.robo, now=desk.now, on_behalf_of=name)
 
 
 def test_on_whose_behalf_a_run_acts_is_in_its_entries(desk: Desk) -> None:
@@ -166,9 +164,7 @@ def test_on_whose_behalf_a_run_acts_is_in_its_entries(desk: Desk) -> None:
     assert {e.on_behalf_of for e in by_agent} == {"customer-7"}
 
 
-def test_globex_can_neither_see_nor_work_on_acmes_run_with_its_id(
-    desk: Desk, globex: Cast
-) -> None:
+def test_globex_can_neither_see_nor_work_on_acmes_run_with_its_id(desk: Desk, globex: Cast) -> None:
     run = desk.ask("?", says("Yes."))
     mallory = globex.mallory
     with isolation.acting_for(globex.tenant):

@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 from builders import SMALL_REFUNDS, Desk
-from governance import grants, policy_sets
-from governance.models import Approval
-from governance.policies import DEFAULT_POLICY
 from world import calls, says
 
 from audit.queries import entries
+from governance import grants, policy_sets
+from governance.models import Approval
+from governance.policies import DEFAULT_POLICY
 from runtime import agents, toolbox
 from runtime.models import Run, Tool
 from runtime.queries import steps_of
@@ -78,7 +78,7 @@ def publish(desk: Desk, **parts: Any) -> Any:
 
 
 def propose(desk: Desk, *proposals: tuple[str, Any], then: str = "Done.") -> Run:
-    """A run whose model makes the proposals in one turn and then speaks, worked on until it rests."""
+    """A run whose model makes the proposals in one turn and then speaks; until it rests."""
     return desk.work(desk.ask("Please help.", calls(*proposals), says(then)))
 
 

@@ -84,7 +84,10 @@ def test_a_streamed_run_says_that_it_goes_on_and_then_its_answer(counter: Counte
     chunks = counter.asked(stream=True)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Within 30 days."
     assert chunks[-1].choices[0].finish_reason == "stop"
-    assert chunks[0].model_extra["countersign"]["state"] == "active"
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert {chunk.model_extra["countersign"]["run"] for chunk in chunks} == {
+        str(Run.objects.get().pk)
+    }
     assert chunks[-1].model_extra["countersign"]["state"] == "completed"
 
 
