@@ -61,8 +61,10 @@ REFUND = Definition(
 )
 SMALL_REFUNDS = """
 @id("small-refunds-run-unattended")
-permit (principal == Agent::"refund-desk", action == Action::"invoke_unattended", resource == Tool::"refund_order")
-when { context.arguments has refund_order.amount_cents && context.arguments.refund_order.amount_cents <= 5000 };
+permit (principal == Agent::"refund-desk",
+        action == Action::"invoke_unattended", resource == Tool::"refund_order")
+when { context.arguments has refund_order.amount_cents
+       && context.arguments.refund_order.amount_cents <= 5000 };
 """
 
 

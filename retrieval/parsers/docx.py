@@ -11,7 +11,7 @@ from docx.table import Table
 from docx.text.paragraph import Paragraph
 from lxml import etree
 
-from retrieval.archives import check_directory, measure
+from retrieval.parsers.archives import check_directory, measure
 from retrieval.blocks import Block, Outline, one_line, table_texts
 from retrieval.parsers.protocol import DocumentCorrupt, DocumentEncrypted, NotWhatItSays
 

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 
 from builders import SMALL_REFUNDS, furnish
 from cast import Cast
-from governance import policy_sets
-from governance.policies import DEFAULT_POLICY
+from journeys.conftest import Stack
 from world import World, calls, says
 
 from audit.queries import entries
-from journeys.conftest import Stack
+from governance import policy_sets
+from governance.policies import DEFAULT_POLICY
 from runtime import runs, toolbox
 from runtime.models import Run
 

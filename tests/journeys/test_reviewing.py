@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from builders import HANDBOOK, Desk, furnish
 from cast import PASSWORD, Cast
+from journeys.conftest import Stack
 from playwright.sync_api import Page, expect
 from world import World, calls, says
 
-from journeys.conftest import Stack
 from runtime import ingesting, runs
 from runtime.models import Run
 from tests.environment import ROOT

@@ -12,8 +12,8 @@ import document_samples as samples
 import pytest
 
 from audit.errors import Problem
-from retrieval import archives, parsing, parsing_child
-from retrieval.parsers import pdf
+from retrieval import parsing, parsing_child
+from retrieval.parsers import archives, pdf
 from retrieval.parsers.protocol import (
     DocumentCorrupt,
     DocumentEmpty,
