@@ -24,7 +24,7 @@ from demo.tenancy import move_in
 
 ENVIRONMENT = {
     # http on loopback: cookies that only travel over https would never come back.
-    "SECURE_COOKIES": "false",
+    "HTTPS": "false",
     # The order service listens on loopback.
     "COUNTERSIGN_ALLOW_PRIVATE_ADDRESSES": "true",
     # A killed worker's run is taken up within seconds.

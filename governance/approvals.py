@@ -141,7 +141,7 @@ def approve(approval: Approval, *, by: Principal, now: datetime, reason: str = "
     Raises `NotPermitted`, `RequesterCannotVote`, `AuthorCannotVote`, `AlreadySettled`,
     `ApprovalExpired`.
     """
-    _check_may_vote(approval, by)
+    check_may_vote(approval, by)
     _settle(approval, State.APPROVED, now)
     _vote(approval, "approve", by=by, reason=reason, now=now)
     entry = events.ApprovalApproved(
@@ -157,7 +157,7 @@ def reject(approval: Approval, *, by: Principal, now: datetime, reason: str) -> 
 
     Raises what `approve` raises, and `ReasonRequired`.
     """
-    _check_may_vote(approval, by)
+    check_may_vote(approval, by)
     if not reason.strip():
         raise ReasonRequired(approval=str(approval.pk))
     _settle(approval, State.REJECTED, now)
@@ -246,8 +246,11 @@ def _latest(intent: Intent) -> QuerySet[Approval]:
     return Approval.objects.filter(digest=intent.digest).order_by("-created_at", "-id")
 
 
-def _check_may_vote(approval: Approval, by: Principal) -> None:
-    """A person with the role, who neither asked for it nor wrote the agent."""
+def check_may_vote(approval: Approval, by: Principal) -> None:
+    """Only a person with the role votes, who neither asked for it nor wrote the agent.
+
+    Raises `NotPermitted`, `RequesterCannotVote`, `AuthorCannotVote`.
+    """
     if by.kind != "member":
         raise NotPermitted(roles=" or ".join(VOTERS))
     by.require(*VOTERS)

@@ -43,7 +43,7 @@ os.environ.update(
     DATABASE_URL=_url or _open.enter_context(embedded.server(SHARED / "postgres")),
     COUNTERSIGN_STATE_DIRECTORY=str(STATE),
     SECRET_KEY=generated_secret(SHARED / "secret_key"),
-    SECURE_COOKIES="false",
+    HTTPS="false",
 )
 
 

@@ -18,11 +18,12 @@ from console import names, pages, rooms, sentences
 from console.entrance import enters
 from console.pages import MemberRequest
 from governance import approvals, queries, statements, verdicts
+from governance.approvals import AuthorCannotVote, RequesterCannotVote
 from governance.models import Approval, PolicySet, State
 from governance.policies import Verdict
 from runtime import runs
 from runtime.models import Run, Tool
-from tenants.principals import Principal
+from tenants.principals import NotPermitted, Principal
 
 TABS = {
     "waiting": ("Waiting", (State.PENDING,)),
@@ -112,6 +113,15 @@ def _context(row: Approval, member: Principal) -> dict[str, Any]:
     }
 
 
+BARS: dict[type[Problem], str] = {
+    NotPermitted: "Only reviewers and admins vote. You can read everything here.",
+    RequesterCannotVote: "You asked for this, so somebody else has to countersign it.",
+    AuthorCannotVote: (
+        "You wrote this agent, so somebody else has to countersign what it proposes."
+    ),
+}
+
+
 def bar_of(row: Approval, member: Principal, now: datetime) -> str:
     """Why this member can't vote on it now, in a sentence; "" where they can.
 
@@ -121,12 +131,10 @@ def bar_of(row: Approval, member: Principal, now: datetime) -> str:
         return f"It was settled already: it is {row.get_state_display().lower()}."
     if row.expires_at <= now:
         return "Its time is over: nobody can vote on it any more."
-    if not member.has(*approvals.VOTERS):
-        return "Only reviewers and admins vote. You can read everything here."
-    if member.id in {row.requester, row.intent.get("on_behalf_of")}:
-        return "You asked for this, so somebody else has to countersign it."
-    if member.id == row.agent_author:
-        return "You wrote this agent, so somebody else has to countersign what it proposes."
+    try:
+        approvals.check_may_vote(row, member)
+    except tuple(BARS) as problem:
+        return BARS[type(problem)]
     return ""
 
 

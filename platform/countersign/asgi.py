@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -26,9 +27,11 @@ django = get_asgi_application()
 
 # Only a Django that is set up has models, which these import.
 from django.conf import settings  # noqa: E402
+from django.db import connection  # noqa: E402
 
 from api.openai.application import DataPlane  # noqa: E402
 from audit.group_commit import GroupCommit  # noqa: E402
+from countersign import checks  # noqa: E402
 from countersign.body_limit import BodyLimit  # noqa: E402
 from countersign.celery import app as queue  # noqa: E402
 from gateway import connections  # noqa: E402
@@ -78,9 +81,20 @@ async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
     await connection.execute("SELECT set_config('statement_timeout', %s, false)", [milliseconds])
 
 
+def _refuse_unsafe() -> None:
+    try:
+        checks.refuse_unsafe()
+    finally:
+        connection.close()
+
+
 @contextlib.asynccontextmanager
 async def lifespan(_: object) -> AsyncIterator[dict[str, DataPlane]]:
-    """Open what the data plane stands on; close it in the reverse order, settlements first."""
+    """Open what the data plane stands on; close it in the reverse order, settlements first.
+
+    Raises ImproperlyConfigured for an unsafe configuration; the server then ends.
+    """
+    await asyncio.to_thread(_refuse_unsafe)
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     async with contextlib.AsyncExitStack() as stack:
         pool = await stack.enter_async_context(_pool())

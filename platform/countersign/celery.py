@@ -7,6 +7,7 @@ from pathlib import Path
 
 from celery import Celery
 from celery.signals import beat_init, worker_init
+from django.core.exceptions import ImproperlyConfigured
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "countersign.settings")
 
@@ -29,4 +30,8 @@ def refuse_unsafe_configuration(**_: object) -> None:
     """A worker or beat does not start on an unsafe configuration."""
     from countersign import checks  # noqa: PLC0415  (Django is set up only now)
 
-    checks.refuse_unsafe()
+    try:
+        checks.refuse_unsafe()
+    except ImproperlyConfigured as problem:
+        # Celery logs what a handler raises, and goes on: only an exit ends the process.
+        raise SystemExit(str(problem)) from None

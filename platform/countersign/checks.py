@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
+from django.http.request import validate_host
 
 SHORTEST_SECRET_KEY = 50
 FEWEST_CHARACTERS = 10
@@ -41,6 +42,8 @@ def _secret_key_problem() -> str | None:
 def _hosts_problem() -> str | None:
     if "*" in settings.ALLOWED_HOSTS or not settings.ALLOWED_HOSTS:
         return "ALLOWED_HOSTS must name the hosts that are served, not '*'."
+    if not validate_host(f"tenant.{settings.BASE_DOMAIN}", settings.ALLOWED_HOSTS):
+        return f"ALLOWED_HOSTS must hold .{settings.BASE_DOMAIN}, which tenants' hosts are below."
     return None
 
 
@@ -54,23 +57,61 @@ def _https_problem() -> str | None:
 def database_is_safe(
     app_configs: Sequence[AppConfig] | None = None, databases: Sequence[str] | None = None, **_: Any
 ) -> list[checks.CheckMessage]:
-    """The login role is no superuser (row-level security would not bind it), and commits last."""
+    """Roles bind whoever connects here, nobody stands in between, and a commit lasts."""
     if not databases:
         return []
-    problems: list[checks.CheckMessage] = []
     with connection.cursor() as cursor:
-        cursor.execute("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = session_user")
-        if cursor.fetchone() == (True,):
-            text = "DATABASE_URL must not name a superuser, nor a role with BYPASSRLS."
-            problems.append(checks.Error(text, id="countersign.E010"))
-        cursor.execute(
-            "SELECT name FROM pg_settings WHERE name = ANY(%s) AND setting = 'off'",
-            [list(DURABILITY)],
+        problems = {
+            "countersign.E010": _login_role_problem(cursor),
+            "countersign.E011": _durability_problem(cursor),
+            "countersign.E012": _pooler_problem(cursor),
+            "countersign.E013": _privileges_problem(cursor),
+        }
+    return [checks.Error(text, id=code) for code, text in problems.items() if text]
+
+
+def _login_role_problem(cursor: Any) -> str | None:
+    cursor.execute("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = session_user")
+    if cursor.fetchone() == (True,):
+        # Row-level security would not bind it.
+        return "DATABASE_URL must not name a superuser, nor a role with BYPASSRLS."
+    return None
+
+
+def _durability_problem(cursor: Any) -> str | None:
+    cursor.execute(
+        "SELECT string_agg(name, ', ') FROM pg_settings WHERE name = ANY(%s) AND setting = 'off'",
+        [list(DURABILITY)],
+    )
+    (off,) = cursor.fetchone()
+    return f"PostgreSQL's {off} is off: what the ledger promised could be lost." if off else None
+
+
+def _pooler_problem(cursor: Any) -> str | None:
+    """A pooler makes up the process id that a connection begins with."""
+    cursor.execute("SELECT pg_backend_pid()")
+    (served_by,) = cursor.fetchone()
+    if served_by != cursor.connection.info.backend_pid:
+        return (
+            "DATABASE_URL must name PostgreSQL itself, not a pooler: one that shares sessions"
+            " would hand a tenant's role to others. DATABASE_POOL_SIZE keeps connections."
         )
-        for (name,) in cursor.fetchall():
-            text = f"PostgreSQL's {name} is off: what the ledger promised could be lost."
-            problems.append(checks.Error(text, id="countersign.E011"))
-    return problems
+    return None
+
+
+def _privileges_problem(cursor: Any) -> str | None:
+    cursor.execute(
+        "SELECT has_database_privilege('public', current_database(), 'TEMPORARY')"
+        " OR has_schema_privilege('public', 'public', 'CREATE'), current_database()"
+    )
+    everybody_may, database = cursor.fetchone()
+    if everybody_may:
+        return (
+            "Every role may make objects that others could stumble over. As the database's owner:"
+            f' REVOKE TEMPORARY ON DATABASE "{database}" FROM PUBLIC;'
+            " REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
+        )
+    return None
 
 
 def refuse_unsafe() -> None:

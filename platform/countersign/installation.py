@@ -15,9 +15,18 @@ from typing import NoReturn
 
 from countersign import embedded
 from countersign.configuration import ROOT, generated_secret
-from countersign.processes import CannotRun, Lock, Processes, check_disk, free_port
+from countersign.processes import (
+    CannotRun,
+    Lock,
+    Processes,
+    check_disk,
+    free_port,
+    uninterrupted,
+)
 
 READY_SECONDS = 60
+# This machine is never asked through a proxy that the environment names.
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 Say = Callable[[str], None]
 
 
@@ -99,7 +108,7 @@ class Installation:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.address}/health", timeout=2):  # noqa: S310 (ours)
+            with OPENER.open(f"{self.address}/health", timeout=2):
                 return True
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
@@ -122,27 +131,42 @@ def running(state: Path, *, port: int, say: Say) -> Iterator[Installation]:
 
     With DATABASE_URL set nothing embedded starts. Raises CannotRun, EmbeddedServerFailed.
     """
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(Lock(state))
-        check_disk(state)
-        Processes(state, {}).end_left_over()  # which may hold the port, too
-        environment = {
-            **os.environ,
-            "DATABASE_POOL_SIZE": os.environ.get("DATABASE_POOL_SIZE", "8"),
-        }
-        environment["COUNTERSIGN_STATE_DIRECTORY"] = str(state)
-        if not environment.get("DATABASE_URL"):
-            say("Starting PostgreSQL.")
-            environment["DATABASE_URL"] = stack.enter_context(embedded.server(state / "postgres"))
-            environment.setdefault("SECRET_KEY", generated_secret(state / "secret_key"))
-        chosen = free_port(port)
-        if chosen != port:
-            say(f"Port {port} is busy: using {chosen}.")
-        environment["PORT"] = str(chosen)
-        installation = Installation(state, chosen, environment)
-        stack.callback(installation.processes.stop)
-        say("Migrating the database.")
-        installation.manage("prepare")
-        say("Starting sequencer, worker, beat and web server.")
-        installation.start_all()
-        yield installation
+    with contextlib.ExitStack() as stopping, contextlib.ExitStack() as stack:
+        try:
+            yield _brought_up(stack, state, port, say)
+        finally:
+            stopping.enter_context(uninterrupted())
+
+
+def _brought_up(stack: contextlib.ExitStack, state: Path, port: int, say: Say) -> Installation:
+    stack.enter_context(Lock(state))
+    check_disk(state)
+    _end_left_over(state, say)  # which may hold the port, too
+    environment = {
+        **os.environ,
+        "DATABASE_POOL_SIZE": os.environ.get("DATABASE_POOL_SIZE", "8"),
+    }
+    environment["COUNTERSIGN_STATE_DIRECTORY"] = str(state)
+    if not environment.get("DATABASE_URL"):
+        say("Starting PostgreSQL.")
+        environment["DATABASE_URL"] = stack.enter_context(embedded.server(state / "postgres"))
+        environment.setdefault("SECRET_KEY", generated_secret(state / "secret_key"))
+    chosen = free_port(port)
+    if chosen != port:
+        say(f"Port {port} is busy: using {chosen}.")
+    environment["PORT"] = str(chosen)
+    installation = Installation(state, chosen, environment)
+    stack.callback(installation.processes.stop)
+    say("Migrating the database.")
+    installation.manage("prepare")
+    say("Starting sequencer, worker, beat and web server.")
+    installation.start_all()
+    return installation
+
+
+def _end_left_over(state: Path, say: Say) -> None:
+    left = Processes(state, {}).end_left_over()
+    if embedded.end_left_over(state / "postgres"):
+        left.append("PostgreSQL")
+    if left:
+        say(f"An earlier run was killed. What it left behind is ended: {', '.join(left)}.")

@@ -8,9 +8,8 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
 
@@ -20,6 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LEAST_FREE_BYTES = 300 * 2**20
 PORTS_TO_TRY = 50
 STOP_SECONDS = 10
+# A process's time of birth is reckoned from the time of boot, which moves when a clock is set.
+CLOCK_SECONDS = 5
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LAST_PORT = 65_535
 
 
 class CannotRun(RuntimeError):
@@ -34,21 +37,34 @@ class Lock:
         self._file: IO[str] | None = None
 
     def __enter__(self) -> Self:
-        self._state.mkdir(parents=True, exist_ok=True)
-        self._file = (self._state / "lock").open("a+")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._state.mkdir(parents=True, exist_ok=True)
+            file = (self._state / "lock").open("a+")
+        except OSError as problem:
+            raise CannotRun(f"Countersign can't use the folder {self._state}: {problem}.") from None
+        with contextlib.ExitStack() as closing:
+            closing.callback(file.close)
+            self._take(file)
+            closing.pop_all()
+        self._file = file
+        return self
+
+    def _take(self, file: IO[str]) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._file.seek(0)
-            pid = self._file.read().strip() or "unknown"
+            file.seek(0)
+            pid = file.read().strip() or "unknown"
             raise CannotRun(
                 f"Countersign already runs on {self._state} (process {pid}). Stop it first, or set"
                 " COUNTERSIGN_STATE_DIRECTORY to another folder."
             ) from None
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
-        return self
+        try:
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+        except OSError as problem:
+            raise CannotRun(f"Countersign can't write to {self._state}: {problem}.") from None
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
@@ -67,7 +83,8 @@ def check_disk(state: Path) -> None:
 
 def free_port(wanted: int) -> int:
     """`wanted`, or the next port on this machine that nobody listens on. Raises CannotRun."""
-    for port in range(wanted, wanted + PORTS_TO_TRY):
+    last = min(wanted + PORTS_TO_TRY - 1, LAST_PORT)
+    for port in range(wanted, last + 1):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -75,9 +92,7 @@ def free_port(wanted: int) -> int:
             except OSError:
                 continue
             return port
-    raise CannotRun(
-        f"No free port between {wanted} and {wanted + PORTS_TO_TRY}. Set PORT to another one."
-    )
+    raise CannotRun(f"No free port between {wanted} and {last}. Set PORT to another one.")
 
 
 class Processes:
@@ -97,8 +112,7 @@ class Processes:
         return self._state / "log" / f"{name}.log"
 
     def start(self, name: str, command: Sequence[str]) -> int:
-        """Start a child and return its process id. What a killed run left behind is ended first."""
-        self._end_left_over(name)
+        """Start a child and return its process id."""
         log = self.log_of(name)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
@@ -154,36 +168,45 @@ class Processes:
             child.wait()
             self._pid_file(name).unlink(missing_ok=True)
 
-    def end_left_over(self) -> None:
-        """End every process that a killed run left behind."""
-        for file in sorted((self._state / "run").glob("*.pid")):
-            self._end_left_over(file.stem)
+    def end_left_over(self) -> list[str]:
+        """End every process that a killed run left behind, and return their names."""
+        files = sorted((self._state / "run").glob("*.pid"))
+        return [file.stem for file in files if self._end_left_over(file.stem)]
 
     def _pid_file(self, name: str) -> Path:
         folder = self._state / "run"
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{name}.pid"
 
-    def _end_left_over(self, name: str) -> None:
+    def _end_left_over(self, name: str) -> bool:
         """End the process that a killed run left; a pid that means another process is ignored."""
         file = self._pid_file(name)
-        if not file.exists():
-            return
-        pid, _, created = file.read_text().partition(" ")
-        try:
-            process = psutil.Process(int(pid))
-            if created and abs(process.create_time() - float(created)) < 1:
-                sys.stderr.write(f"Ending the {name} of a run that was killed ({pid}).\n")
-                _kill_group(process.pid)
-        except (psutil.NoSuchProcess, ValueError):
-            pass
+        pid, _, created = file.read_text().partition(" ") if file.exists() else ("", "", "")
         file.unlink(missing_ok=True)
+        try:
+            is_left = abs(psutil.Process(int(pid)).create_time() - float(created)) < CLOCK_SECONDS
+        except (psutil.NoSuchProcess, ValueError):
+            return False
+        if is_left:
+            _kill_group(int(pid))
+        return bool(is_left)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Finish the block although somebody presses Ctrl-C again."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in INTERRUPTIONS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _kill_group(pid: int) -> None:
     try:
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return
     deadline = time.monotonic() + 5
     while psutil.pid_exists(pid) and time.monotonic() < deadline:

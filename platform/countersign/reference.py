@@ -48,7 +48,7 @@ SETTINGS = {
     "SECRET_KEY": "50 random characters or more: seals secrets. Needed with DATABASE_URL.",
     "DEBUG": "Shows tracebacks. Never in production.",
     "ALLOWED_HOSTS": "Host names that are served, with commas; `.example.com` is all below it.",
-    "SECURE_COOKIES": "Cookies travel over HTTPS only.",
+    "HTTPS": "Secure cookies, HSTS, plain requests sent on; a proxy says so by X-Forwarded-Proto.",
     "COUNTERSIGN_BASE_DOMAIN": "Tenants' consoles are at `<tenant>.<this>`.",
     "COUNTERSIGN_STATE_DIRECTORY": "Embedded database, queue, logs, static files, generated keys.",
     "COUNTERSIGN_LEDGER_KEY_FILE": "The key that signs checkpoints (PEM, mode 0600).",

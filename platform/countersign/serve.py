@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from pathlib import Path
+from typing import NoReturn
 
-from countersign.configuration import ROOT
+from django.core.exceptions import ImproperlyConfigured
+
+from countersign import configuration
+from countersign.configuration import Configuration
 from countersign.embedded import EmbeddedServerFailed
 from countersign.installation import running
 from countersign.processes import CannotRun
@@ -26,25 +29,30 @@ def interrupt(*_: object) -> None:
 
 def main() -> int:
     """Serve until interrupted. The exit code is 1 where something on this machine is in the way."""
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
     # http on loopback: cookies that only travel over https would never come back.
-    os.environ.setdefault("SECURE_COOKIES", "false")
-    state = Path(os.environ.get("COUNTERSIGN_STATE_DIRECTORY", ROOT / "var"))
+    os.environ.setdefault("HTTPS", "false")
     try:
-        with running(state, port=int(os.environ.get("PORT", "8000")), say=say) as installation:
-            say(f"Countersign is ready at {installation.address} (logs: {state / 'log'}).")
-            say("Make a tenant: .venv/bin/python manage.py create_tenant acme you@example.com")
-            say(
-                f"Its console is then at http://acme.localhost:{installation.port}."
-                " Ctrl-C stops everything."
-            )
-            installation.keep_running(say)
+        _serve(configuration.read())
     except KeyboardInterrupt:
         say("Stopped.")
         return 0
-    except (CannotRun, EmbeddedServerFailed) as problem:
+    except (CannotRun, EmbeddedServerFailed, ImproperlyConfigured, OSError) as problem:
         say(str(problem))
-        return 1
+    return 1
+
+
+def _serve(wanted: Configuration) -> NoReturn:
+    state = wanted.COUNTERSIGN_STATE_DIRECTORY
+    with running(state, port=wanted.PORT, say=say) as installation:
+        say(f"Countersign is ready at {installation.address} (logs: {state / 'log'}).")
+        say("Make a tenant: .venv/bin/python manage.py create_tenant acme you@example.com")
+        say(
+            f"Its console is then at http://acme.localhost:{installation.port}."
+            " Ctrl-C stops everything."
+        )
+        installation.keep_running(say)
 
 
 if __name__ == "__main__":

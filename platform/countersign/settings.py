@@ -131,7 +131,16 @@ AUTH_PASSWORD_VALIDATORS = [
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CONFIGURATION.SECURE_COOKIES
+# HTTPS: cookies travel over TLS alone, plain requests are sent on to it, and browsers remember so
+# for a year, for the base domain and each tenant below it.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = CONFIGURATION.HTTPS
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = CONFIGURATION.HTTPS
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if CONFIGURATION.HTTPS else 0
+# TLS ends at a proxy, which says so in this header. It MUST set it itself on every request: taken
+# over from a client, it would make a plain request look safe.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if CONFIGURATION.HTTPS else None
+# Whoever watches a process asks it directly, behind the proxy.
+SECURE_REDIRECT_EXEMPT = [r"^health$"]
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_AGE = 12 * 3600
 SECURE_CONTENT_TYPE_NOSNIFF = True

@@ -3,12 +3,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+from psycopg import ConnectionInfo
 
 from countersign import checks, configuration
+from tests.environment import ROOT
 
 
 def _ids(found: list[Any]) -> list[str]:
@@ -26,6 +31,7 @@ def test_the_tests_own_configuration_is_safe(db: None) -> None:
         ("SECRET_KEY", "a" * 60, "countersign.E001"),
         ("ALLOWED_HOSTS", ["*"], "countersign.E002"),
         ("ALLOWED_HOSTS", [], "countersign.E002"),
+        ("ALLOWED_HOSTS", ["localhost", "127.0.0.1"], "countersign.E002"),
         ("BASE_DOMAIN", "countersign.example", "countersign.E003"),
     ],
 )
@@ -33,21 +39,78 @@ def test_an_unsafe_setting_is_refused_while_debug_is_off(
     settings: Any, db: None, name: str, value: object, code: str
 ) -> None:
     setattr(settings, name, value)
+    if name == "BASE_DOMAIN":
+        settings.ALLOWED_HOSTS = [".countersign.example"]
     assert _ids(checks.configuration_is_safe()) == [code]
     with pytest.raises(ImproperlyConfigured, match=code):
         checks.refuse_unsafe()
 
 
 def test_a_superuser_is_refused(db: None) -> None:
-    from django.db import connection
-
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE TEMPORARY VIEW pg_roles AS"
             " SELECT session_user AS rolname, true AS rolsuper, false AS rolbypassrls"
         )
-        cursor.execute("SET LOCAL search_path = pg_temp, public")
-    assert _ids(checks.database_is_safe(databases=["default"])) == ["countersign.E010"]
+        cursor.execute("SET LOCAL search_path = pg_temp, pg_catalog, public")
+    assert _database_problems() == ["countersign.E010"]
+
+
+def test_a_database_that_forgets_what_it_promised_is_refused(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL synchronous_commit = off")
+    assert _database_problems() == ["countersign.E011"]
+
+
+def test_a_pooler_in_front_of_the_database_is_refused(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ConnectionInfo, "backend_pid", 4711)  # poolers make one up
+    assert _database_problems() == ["countersign.E012"]
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [
+        "GRANT TEMPORARY ON DATABASE {database} TO PUBLIC",
+        "GRANT CREATE ON SCHEMA public TO PUBLIC",
+    ],
+)
+def test_a_database_where_everybody_may_make_objects_is_refused(db: None, grant: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(grant.format(database=connection.settings_dict["NAME"]))
+    assert _database_problems() == ["countersign.E013"]
+
+
+def _database_problems() -> list[str]:
+    return _ids(checks.database_is_safe(databases=["default"]))
+
+
+def test_no_server_starts_on_an_unsafe_configuration(tmp_path: Path) -> None:
+    celery = ["-m", "celery", "-A", "countersign.celery"]
+    commands = [
+        ["-m", "uvicorn", "countersign.asgi:application", "--port", "1"],
+        [*celery, "worker", "--pool", "solo"],
+        [*celery, "beat", "--schedule", str(tmp_path / "schedule"), "--pidfile="],
+        ["manage.py", "run_sequencer"],
+    ]
+    unsafe = {"SECRET_KEY": "short", "COUNTERSIGN_STATE_DIRECTORY": str(tmp_path)}
+    path = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}"}
+    servers = [
+        subprocess.Popen(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env={**os.environ, **path, **unsafe},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for command in commands
+    ]
+    for server in servers:
+        said, _ = server.communicate(timeout=60)
+        assert server.returncode, said
+        assert "countersign.E001" in said
 
 
 @pytest.mark.parametrize(
@@ -57,6 +120,9 @@ def test_a_superuser_is_refused(db: None) -> None:
         ("DEBUG", "perhaps", "DEBUG"),
         ("DATABASE_URL", "mysql://x", "DATABASE_URL"),
         ("COUNTERSIGN_MAX_BODY_BYTES", "12", "COUNTERSIGN_MAX_BODY_BYTES"),
+        ("HTTPS", "perhaps", "HTTPS"),
+        ("COUNTERSIGN_BASE_DOMAIN", "https://countersign.example", "COUNTERSIGN_BASE_DOMAIN"),
+        ("COUNTERSIGN_BASE_DOMAIN", "countersign.example:8000", "COUNTERSIGN_BASE_DOMAIN"),
     ],
 )
 def test_a_wrong_variable_fails_at_boot_with_its_name(
@@ -65,6 +131,57 @@ def test_a_wrong_variable_fails_at_boot_with_its_name(
     monkeypatch.setenv(variable, value)
     with pytest.raises(ImproperlyConfigured, match=said):
         configuration.read()
+
+
+def test_the_base_domain_is_the_same_in_any_case_and_the_folder_the_same_everywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COUNTERSIGN_BASE_DOMAIN", "Countersign.Example.")
+    monkeypatch.setenv("COUNTERSIGN_STATE_DIRECTORY", "here")
+    read = configuration.read()
+    assert read.COUNTERSIGN_BASE_DOMAIN == "countersign.example"
+    assert Path.cwd() / "here" == read.COUNTERSIGN_STATE_DIRECTORY
+
+
+@pytest.mark.parametrize("https", ["true", "false"])
+def test_https_governs_cookies_redirects_and_what_browsers_remember(https: str) -> None:
+    names = [
+        "SESSION_COOKIE_SECURE",
+        "CSRF_COOKIE_SECURE",
+        "SECURE_SSL_REDIRECT",
+        "SECURE_HSTS_INCLUDE_SUBDOMAINS",
+        "SECURE_HSTS_SECONDS",
+        "SECURE_PROXY_SSL_HEADER",
+    ]
+    script = f"from countersign import settings as s; print([getattr(s, n) for n in {names}])"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT / "platform",
+        env={**os.environ, "HTTPS": https, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    proxy = ("HTTP_X_FORWARDED_PROTO", "https")
+    on = [True, True, True, True, 365 * 24 * 3600, proxy]
+    off = [False, False, False, False, 0, None]
+    assert done.stdout.strip() == str(on if https == "true" else off)
+
+
+def test_the_deploy_checks_pass_without_a_database_and_are_not_silenced(tmp_path: Path) -> None:
+    unset = {"DATABASE_URL", "SECRET_KEY", "HTTPS"}
+    kept = {name: value for name, value in os.environ.items() if name not in unset}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=ROOT,
+        env={**kept, "COUNTERSIGN_STATE_DIRECTORY": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "postgres").exists()
+    assert settings.SILENCED_SYSTEM_CHECKS == ["guardian.W001"]
 
 
 def test_a_database_without_a_secret_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

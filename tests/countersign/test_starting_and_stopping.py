@@ -1,0 +1,166 @@
+"""`make serve` as a person uses it and as machines break it: with real processes, on a port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.environment import ROOT
+
+SECONDS = 60
+
+
+class Run:
+    """One `python -m countersign.serve`, leader of a process group as in a terminal."""
+
+    def __init__(self, state: Path, port: int) -> None:
+        self._said = state.parent / f"said-{time.monotonic_ns()}"
+        kept = {k: v for k, v in os.environ.items() if k not in {"DATABASE_URL", "SECRET_KEY"}}
+        with self._said.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "countersign.serve"],
+                cwd=ROOT,
+                env={
+                    **kept,
+                    "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}",
+                    "COUNTERSIGN_STATE_DIRECTORY": str(state),
+                    "PORT": str(port),
+                },
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        return self._said.read_text()
+
+    def wait_until_it_says(self, words: str) -> None:
+        deadline = time.monotonic() + SECONDS
+        while words not in self.said:
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.02)
+
+    def ends(self) -> int:
+        return self.process.wait(SECONDS)
+
+
+def _left(state: Path) -> list[str]:
+    """The command lines of processes that name the state directory, or work in it."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = [*process.cmdline(), process.cwd(), *process.environ().values()]
+            if process.pid != os.getpid() and any(str(state) in word for word in words):
+                found.append(" ".join(process.cmdline()))
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def _health(port: int) -> int:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+        return answer.status
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that is free, and the next one too."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            number = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", number + 1))
+            except (OSError, OverflowError):
+                continue
+            return number
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    """A state directory; who still works in it when a test failed is ended."""
+    folder = tmp_path / "state"
+    yield folder
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("COUNTERSIGN_STATE_DIRECTORY") == str(folder):
+                process.kill()
+            elif process.cwd() == str(folder / "postgres"):
+                process.terminate()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+
+
+def test_an_installation_survives_its_days(state: Path, port: int) -> None:
+    _is_interrupted_in_the_middle_of_its_start(state, port)
+    second = _gives_way_to_a_busy_port(state, port)
+    _refuses_a_second_start(state, port, second)
+    second.process.kill()
+    second.ends()
+    assert _health(port + 1) == 200  # what it left behind still serves
+    third = _ends_what_a_killed_run_left(state, port + 1)
+    # Ctrl-C to the one process, and again by somebody who can't wait.
+    third.process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    third.process.send_signal(signal.SIGINT)
+    _is_gone(third, state)
+
+
+def _is_interrupted_in_the_middle_of_its_start(state: Path, port: int) -> None:
+    """Ctrl-C in a terminal reaches the whole foreground group."""
+    run = Run(state, port)
+    run.wait_until_it_says("Migrating the database.")
+    os.killpg(run.process.pid, signal.SIGINT)
+    _is_gone(run, state)
+
+
+def _gives_way_to_a_busy_port(state: Path, port: int) -> Run:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", port))
+        busy.listen()
+        run = Run(state, port)
+        run.wait_until_it_says("Countersign is ready")
+    assert f"Port {port} is busy: using {port + 1}." in run.said
+    assert "An earlier run was killed" not in run.said
+    assert _health(port + 1) == 200
+    return run
+
+
+def _refuses_a_second_start(state: Path, port: int, running: Run) -> None:
+    other = Run(state, port)
+    assert other.ends() == 1
+    assert other.said.strip() == (
+        f"Countersign already runs on {state} (process {running.process.pid}). Stop it first,"
+        " or set COUNTERSIGN_STATE_DIRECTORY to another folder."
+    )
+    assert _health(port + 1) == 200
+
+
+def _ends_what_a_killed_run_left(state: Path, port: int) -> Run:
+    run = Run(state, port)
+    run.wait_until_it_says("Countersign is ready")
+    assert run.said.splitlines()[0] == (
+        "An earlier run was killed. What it left behind is ended:"
+        " beat, sequencer, web, worker, PostgreSQL."
+    )
+    assert "is busy" not in run.said
+    return run
+
+
+def _is_gone(run: Run, state: Path) -> None:
+    assert run.ends() == 0
+    assert run.said.splitlines()[-1] == "Stopped."
+    assert _left(state) == []
+    assert list(state.glob("run/*")) == []
