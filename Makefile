@@ -32,7 +32,7 @@ serve: .venv/main ## Start everything, without the story
 	@$(BIN)/python -m countersign.serve
 
 test: .venv/development ## Run the whole suite on the embedded PostgreSQL
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 check: .venv/development ## Format, lint, types, import contracts, templates, migrations, deploy checks
 	$(BIN)/ruff format --check .

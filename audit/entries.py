@@ -93,27 +93,49 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
-# A row as `leaf_of_row` wants it, of the tables audit.entry and audit.log.
-ROW = (
-    "entry.id, entry.kind, entry.correlation, entry.actor_kind, entry.actor_id,"
-    " entry.actor_version, entry.on_behalf_of, entry.payload, entry.recorded_at, log.origin"
+# What the caller supplies of an entry's row, and as what. The database adds when it was recorded.
+SUPPLIED = {
+    "id": "uuid",
+    "kind": "text",
+    "correlation": "uuid",
+    "actor_kind": "text",
+    "actor_id": "text",
+    "actor_version": "text",
+    "on_behalf_of": "text",
+    "payload": "bytea",
+}
+_NAMES = ", ".join(SUPPLIED)
+_ARRAYS = ", ".join(f"%s::{type_}[]" for type_ in SUPPLIED.values())
+
+# Takes `columns_of`. The log is that of the role that runs this, and never an argument.
+RECORD = f"""
+WITH own AS (SELECT id FROM audit.log WHERE role_name = current_user),
+written AS (
+    INSERT INTO audit.entry (log_id, {_NAMES})
+    SELECT own.id, made.* FROM own, unnest({_ARRAYS}) AS made ({_NAMES})
+    RETURNING log_id, id
 )
+INSERT INTO audit.pending (log_id, entry_id) SELECT log_id, id FROM written
+"""  # noqa: S608 - made of the names above
+
+
+def columns_of(drafts: Sequence[Draft]) -> list[list[Any]]:
+    """What is supplied of the rows of `drafts`: a list a column of SUPPLIED, a value a draft."""
+    return [list(column) for column in zip(*map(_supplied, drafts), strict=True)]
+
+
+def _supplied(entry: Draft) -> tuple[Any, ...]:
+    actor = entry.actor
+    who = (actor.kind, actor.id, actor.version, actor.on_behalf_of)
+    return (entry.id, entry.kind, entry.correlation, *who, entry.payload)
+
+
+# A row as `leaf_of_row` wants it, of the tables audit.entry and audit.log.
+ROW = ", ".join([*(f"entry.{name}" for name in SUPPLIED), "entry.recorded_at", "log.origin"])
 
 
 def leaf_of_row(row: Sequence[Any]) -> bytes:
     """The leaf's bytes of a row of the columns ROW."""
-    (
-        id_,
-        kind,
-        correlation,
-        actor_kind,
-        actor_id,
-        version,
-        on_behalf_of,
-        payload,
-        recorded_at,
-        origin,
-    ) = row
-    actor = Actor(actor_kind, actor_id, version, on_behalf_of)
-    entry = Draft(id_, kind, correlation, actor, bytes(payload))
+    id_, kind, correlation, *who, payload, recorded_at, origin = row
+    entry = Draft(id_, kind, correlation, Actor(*who), bytes(payload))
     return leaf_bytes(entry, origin=origin, recorded_at=recorded_at)

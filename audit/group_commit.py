@@ -8,37 +8,27 @@ then nobody acts. MUST NOT retry: after a connection is lost in COMMIT, nobody k
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+import os
+import socket
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from audit.entries import Draft, draft
+from audit.entries import RECORD, Draft, columns_of, draft
 from audit.errors import Problem
 from audit.events import Actor, Event
-from audit.ledger import NoLedger, columns_of
+from audit.ledger import NoLedger
 
 WINDOW_SECONDS = 0.001
 # While this many commits of a role are under way, what arrives waits and makes a larger batch.
 COMMITS_AT_ONCE = 2
 MAX_BATCH = 1_000
-
-RECORD_ALL = """
-WITH own AS (SELECT id FROM audit.log WHERE role_name = current_user),
-written AS (
-    INSERT INTO audit.entry
-        (id, log_id, kind, correlation, actor_kind, actor_id, actor_version, on_behalf_of, payload)
-    SELECT made.id, own.id, kind, correlation, actor_kind, actor_id, actor_version, on_behalf_of,
-           payload
-    FROM own, unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[],
-                     %s::text[], %s::bytea[])
-         AS made (id, kind, correlation, actor_kind, actor_id, actor_version, on_behalf_of, payload)
-    RETURNING log_id, id
-)
-INSERT INTO audit.pending (log_id, entry_id) SELECT log_id, id FROM written
-"""
+# A server that was not heard of for so long holds up a tenant's requests no longer.
+ANSWER_SECONDS = 5.0
 
 
 class LedgerUnavailable(Problem):
@@ -63,10 +53,16 @@ class _Queue:
 
 
 class GroupCommit:
-    """Records entries of many roles over one pool. Belongs to one event loop."""
+    """Records entries of many roles over one pool. Belongs to one event loop.
 
-    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+    A commit may wait `answer_seconds` for a connection, and as long for the server's answer.
+    """
+
+    def __init__(
+        self, pool: AsyncConnectionPool[Any], *, answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
         self._pool = pool
+        self._answer_seconds = answer_seconds
         self._queues: dict[str, _Queue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -132,21 +128,49 @@ class GroupCommit:
             _answer(batch, problem)
 
     async def _commit(self, role: str, drafts: list[Draft]) -> Problem | None:
+        seconds = self._answer_seconds
         try:
-            async with self._pool.connection() as connection:
-                written = await _write(connection, role, drafts)
+            async with self._pool.connection(timeout=seconds) as connection:
+                with _answered_within(seconds, connection):
+                    written = await _write(connection, role, drafts)
         except (psycopg.Error, PoolTimeout, PoolClosed, OSError) as problem:
             return LedgerUnavailable(reason=str(problem).strip() or type(problem).__name__)
         return None if written == len(drafts) else NoLedger(role=role)
 
 
 async def _write(connection: psycopg.AsyncConnection[Any], role: str, drafts: list[Draft]) -> int:
-    columns = [list(column) for column in zip(*map(columns_of, drafts), strict=True)]
     # The pipeline sends BEGIN, the role, the entries and COMMIT together: one round trip.
     async with connection.pipeline(), connection.transaction(), connection.cursor() as cursor:
         await cursor.execute("SELECT set_config('role', %s, true)", [role])
-        await cursor.execute(RECORD_ALL, columns)
+        await cursor.execute(RECORD, columns_of(drafts))
     return cursor.rowcount
+
+
+@contextlib.contextmanager
+def _answered_within(seconds: float, connection: psycopg.AsyncConnection[Any]) -> Iterator[None]:
+    """Hang up on a server that is silent for `seconds`; the pool then discards the connection.
+
+    Raises TimeoutError. No `asyncio.timeout`: a query that is cancelled first asks the server to
+    cancel it and waits for its answer, and a silent one is silent about that too.
+    """
+    timer = asyncio.get_running_loop().call_later(seconds, _hang_up, connection)
+    try:
+        yield
+    except psycopg.Error as lost:
+        if asyncio.get_running_loop().time() < timer.when():
+            raise
+        raise TimeoutError(f"the database was silent for {seconds:g} seconds") from lost
+    finally:
+        timer.cancel()
+
+
+def _hang_up(connection: psycopg.AsyncConnection[Any]) -> None:
+    # Not closed here: the event loop still watches the descriptor, whose number would be reused.
+    with (
+        contextlib.suppress(OSError, psycopg.OperationalError),  # it is gone already
+        socket.socket(fileno=os.dup(connection.fileno())) as line,
+    ):
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def _answer(batch: list[_Waiter], problem: Problem | None) -> None:

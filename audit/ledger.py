@@ -8,22 +8,10 @@ from django.db import connection
 from psycopg import sql
 
 from audit import roles
-from audit.entries import Draft, draft
+from audit.entries import RECORD, columns_of, draft
 from audit.errors import Problem
 from audit.events import Actor, Event
 from audit.ids import new_id
-
-# The log is that of the role that runs this, and never an argument.
-RECORD = """
-WITH own AS (SELECT id FROM audit.log WHERE role_name = current_user),
-written AS (
-    INSERT INTO audit.entry
-        (id, log_id, kind, correlation, actor_kind, actor_id, actor_version, on_behalf_of, payload)
-    SELECT %s, own.id, %s, %s, %s, %s, %s, %s, %s FROM own
-    RETURNING log_id, id
-)
-INSERT INTO audit.pending (log_id, entry_id) SELECT log_id, id FROM written
-"""
 
 
 class NoLedger(Problem):
@@ -57,28 +45,11 @@ def record(event: Event, *, actor: Actor, correlation: UUID | None = None) -> UU
         raise NotInTransaction(kind=event.kind)
     entry = draft(event, actor=actor, correlation=correlation)
     with connection.cursor() as cursor:
-        cursor.execute(RECORD, columns_of(entry))
+        cursor.execute(RECORD, columns_of([entry]))
         if cursor.rowcount != 1:
             cursor.execute("SELECT current_user::text")
             raise NoLedger(role=cursor.fetchone()[0])
     return entry.id
-
-
-def columns_of(
-    entry: Draft,
-) -> tuple[UUID, str, UUID | None, str, str, str | None, str | None, bytes]:
-    """What the caller supplies of an entry's row, in the order of RECORD."""
-    actor = entry.actor
-    return (
-        entry.id,
-        entry.kind,
-        entry.correlation,
-        actor.kind,
-        actor.id,
-        actor.version,
-        actor.on_behalf_of,
-        entry.payload,
-    )
 
 
 def open_log(*, role: str, origin: str) -> UUID:

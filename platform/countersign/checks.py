@@ -65,9 +65,15 @@ def database_is_safe(
             "countersign.E010": _login_role_problem(cursor),
             "countersign.E011": _durability_problem(cursor),
             "countersign.E012": _pooler_problem(cursor),
-            "countersign.E013": _privileges_problem(cursor),
         }
     return [checks.Error(text, id=code) for code, text in problems.items() if text]
+
+
+def database_is_prepared() -> list[checks.CheckMessage]:
+    """The login role alone makes objects. No system check: migrating is what brings it about."""
+    with connection.cursor() as cursor:
+        problem = _privileges_problem(cursor)
+    return [checks.Error(problem, id="countersign.E013")] if problem else []
 
 
 def _login_role_problem(cursor: Any) -> str | None:
@@ -116,7 +122,11 @@ def _privileges_problem(cursor: Any) -> str | None:
 
 def refuse_unsafe() -> None:
     """Raise ImproperlyConfigured with everything that is wrong: for servers, before they serve."""
-    found = [*configuration_is_safe(), *database_is_safe(databases=["default"])]
+    found = [
+        *configuration_is_safe(),
+        *database_is_safe(databases=["default"]),
+        *database_is_prepared(),
+    ]
     if found:
         lines = [f"{problem.id}: {problem.msg}" for problem in found]
         raise ImproperlyConfigured("\n".join(["This configuration is unsafe:", *lines]))

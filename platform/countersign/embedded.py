@@ -42,15 +42,21 @@ class EmbeddedServerFailed(RuntimeError):
 
 @contextlib.contextmanager
 def database_for(arguments: Sequence[str]) -> Iterator[None]:
-    """Point DATABASE_URL at the embedded server, unless it is set or the command needs none."""
+    """Point DATABASE_URL at the embedded server, unless it is set or the command needs none.
+
+    A server that does not start ends the command with the reason.
+    """
     if os.environ.get("DATABASE_URL") or not arguments or arguments[0] in COMMANDS_WITHOUT_DATABASE:
         yield
         return
     state = Path(
         os.environ.get("COUNTERSIGN_STATE_DIRECTORY", Path(__file__).resolve().parents[2] / "var")
     )
-    with server(state / "postgres") as url:
-        os.environ["DATABASE_URL"] = url
+    with contextlib.ExitStack() as stack:
+        try:
+            os.environ["DATABASE_URL"] = stack.enter_context(server(state / "postgres"))
+        except EmbeddedServerFailed as problem:
+            raise SystemExit(str(problem)) from None
         os.environ.setdefault("SECRET_KEY", _secret_key(state))
         yield
 
@@ -82,18 +88,29 @@ def server(data: Path) -> Iterator[str]:
 
 
 def end_left_over(data: Path) -> bool:
-    """Stop the server that a killed run left, if nobody uses it; whether there was one."""
-    pid = _postmaster(data)
-    if pid is None:
-        return False
-    with _lock(data):
-        if _forget_the_dead(data):
+    """Stop the server that a killed run left, if nobody uses it; whether there was one.
+
+    Raises EmbeddedServerFailed.
+    """
+    try:
+        pid = _postmaster(data)
+        if pid is None:
             return False
-        with contextlib.suppress(psutil.NoSuchProcess):
-            postmaster = psutil.Process(pid)
-            postmaster.send_signal(signal.SIGINT)  # a fast shutdown: nobody is waited for
-            postmaster.wait(STOP_SECONDS)
+        with _lock(data):
+            if _forget_the_dead(data):
+                return False
+            _stop(pid, data)
+    except OSError as problem:
+        raise EmbeddedServerFailed(_why(data, problem)) from problem
     return True
+
+
+def _stop(pid: int, data: Path) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGINT)  # a fast shutdown: nobody is waited for
+    deadline = time.monotonic() + STOP_SECONDS
+    while _postmaster(data) is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _lock(data: Path) -> fasteners.InterProcessLock:

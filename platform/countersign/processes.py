@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Self
+from typing import BinaryIO, Self
 
 import psutil
 
@@ -34,12 +34,12 @@ class Lock:
 
     def __init__(self, state: Path) -> None:
         self._state = state
-        self._file: IO[str] | None = None
+        self._file: BinaryIO | None = None
 
     def __enter__(self) -> Self:
         try:
             self._state.mkdir(parents=True, exist_ok=True)
-            file = (self._state / "lock").open("a+")
+            file = (self._state / "lock").open("a+b", buffering=0)
         except OSError as problem:
             raise CannotRun(f"Countersign can't use the folder {self._state}: {problem}.") from None
         with contextlib.ExitStack() as closing:
@@ -49,20 +49,19 @@ class Lock:
         self._file = file
         return self
 
-    def _take(self, file: IO[str]) -> None:
+    def _take(self, file: BinaryIO) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            pid = file.read().strip() or "unknown"
+            pid = file.read().decode() or "unknown"
             raise CannotRun(
                 f"Countersign already runs on {self._state} (process {pid}). Stop it first, or set"
                 " COUNTERSIGN_STATE_DIRECTORY to another folder."
             ) from None
         try:
             file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            file.write(str(os.getpid()).encode())
         except OSError as problem:
             raise CannotRun(f"Countersign can't write to {self._state}: {problem}.") from None
 

@@ -6,11 +6,10 @@ from datetime import datetime
 
 from django.db import transaction
 
-from governance import approvals
 from runtime import doors
 from runtime.events import EffectUnknown
 from runtime.models import Run, RunState, Step, StepState
-from runtime.taking import Taking, agent_principal, record
+from runtime.taking import Taking, record
 
 MOST_ATTEMPTS = 3
 CODE = "effect_interrupted"
@@ -43,14 +42,10 @@ def _is_unchanged(step: Step, taking: Taking) -> bool:
 
 
 def leave_unknown(run: Run, step: Step, *, now: datetime) -> None:
-    """Say that nobody can tell whether the begun step happened, in the caller's transaction.
-
-    An approval that was asked for meanwhile is withdrawn: nothing will use it.
-    """
+    """Say that nobody can tell whether the begun step happened, in the caller's transaction."""
     step.state, step.error_code, step.ended_at = StepState.UNKNOWN, CODE, now
     step.usage = {**step.usage, "problem": WHY}
     step.save()
-    approvals.cancel_of_run(run.pk, by=agent_principal(run), now=now)
     record(
         run,
         EffectUnknown(

@@ -15,10 +15,8 @@ from psycopg import sql
 
 from audit import ledger, sequencer
 from audit.checkpoints import Checkpoint
-from audit.entries import draft
+from audit.entries import RECORD, columns_of, draft
 from audit.events import SYSTEM, Actor, Event
-from audit.group_commit import RECORD_ALL
-from audit.ledger import columns_of
 from audit.management.commands.run_sequencer import connection_parameters
 
 
@@ -78,8 +76,7 @@ def direct() -> Iterator[psycopg.Connection]:
 def record_committed(raw: psycopg.Connection, log: OwnLog, count: int) -> list[UUID]:
     """Record `count` notes in one commit, over `raw`."""
     drafts = [draft(NoteTaken(note="kept", number=n), actor=SYSTEM) for n in range(count)]
-    columns = [list(column) for column in zip(*map(columns_of, drafts), strict=True)]
     with raw.transaction():
         raw.execute("SELECT set_config('role', %s, true)", [log.role])
-        raw.execute(RECORD_ALL, columns)
+        raw.execute(RECORD, columns_of(drafts))
     return [made.id for made in drafts]

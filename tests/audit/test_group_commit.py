@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
@@ -11,8 +12,7 @@ from django.db import connection
 from own_logs import NoteTaken, OwnLog, direct
 from psycopg_pool import AsyncConnectionPool
 
-from audit import ledger
-from audit.entries import EntryTooLarge, draft
+from audit.entries import RECORD, EntryTooLarge, draft
 from audit.events import SYSTEM
 from audit.group_commit import GroupCommit, LedgerUnavailable
 from audit.ledger import NoLedger
@@ -112,7 +112,7 @@ async def test_a_tenant_whose_log_is_missing_is_told_so(parameters, committed_lo
 async def test_a_failed_batch_fails_everybody_in_it_and_records_nothing(
     parameters, committed_log, monkeypatch
 ):
-    monkeypatch.setattr("audit.group_commit.RECORD_ALL", f"{ledger.RECORD.splitlines()[1]} oops")
+    monkeypatch.setattr("audit.group_commit.RECORD", f"oops {RECORD}")
     async with commits(parameters) as group:
         answers = await asyncio.gather(
             *(
@@ -163,6 +163,67 @@ async def test_closing_waits_for_what_was_handed_in(parameters, committed_log):
         await group.aclose()
         assert len(_recorded(committed_log)) == 1
         await task
+
+
+@contextlib.asynccontextmanager
+async def _wire(parameters) -> AsyncIterator[tuple[dict, asyncio.Event]]:
+    """A wire to the database, for parameters, that swallows every byte once the event is set."""
+    cut = asyncio.Event()
+    socket_path = f"{parameters['host']}/.s.PGSQL.{parameters.get('port') or 5432}"
+
+    calls = set()
+
+    async def pump(reader, writer):
+        with contextlib.closing(writer):
+            while received := await reader.read(65_536):
+                if not cut.is_set():
+                    writer.write(received)
+
+    async def connect(reader, writer):
+        calls.add(asyncio.current_task())
+        far_reader, far_writer = await asyncio.open_unix_connection(socket_path)
+        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+
+    server = await asyncio.start_server(connect, "127.0.0.1", 0)
+    try:
+        port = server.sockets[0].getsockname()[1]
+        yield parameters | {"host": "127.0.0.1", "port": port, "sslmode": "disable"}, cut
+    finally:
+        server.close()
+        await asyncio.gather(*calls)
+
+
+async def test_a_silent_server_holds_nobody_up(parameters, committed_log):
+    note = NoteTaken(note="said into the void")
+    async with (
+        _wire(parameters) as (over_wire, cut),
+        AsyncConnectionPool(
+            kwargs=over_wire, min_size=2, max_size=2, open=False, timeout=5
+        ) as pool,
+    ):
+        group = GroupCommit(pool, answer_seconds=0.3)
+        await group.record(committed_log.role, note, actor=SYSTEM)
+        cut.set()
+        began = asyncio.get_running_loop().time()
+        answers = await asyncio.gather(
+            *(group.record(committed_log.role, note, actor=SYSTEM) for _ in range(3)),
+            return_exceptions=True,
+        )
+        assert asyncio.get_running_loop().time() - began < 2
+        silent = [str(answer).partition(": ")[2] for answer in answers]
+        assert silent == ["the database was silent for 0.3 seconds."] * 3
+        cut.clear()
+        await _soon(group.record, committed_log.role, note, actor=SYSTEM)
+        assert pool.get_stats()["returns_bad"] == 1
+    assert len(_recorded(committed_log)) == 2
+
+
+async def _soon(act, *arguments, **named):
+    """Do it again until the ledger can be reached: the pool connects afresh in its own time."""
+    async with asyncio.timeout(5):
+        while True:
+            with contextlib.suppress(LedgerUnavailable):
+                return await act(*arguments, **named)
 
 
 async def test_without_a_database_nobody_may_act(committed_log):

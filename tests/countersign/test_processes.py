@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -52,7 +53,7 @@ def test_stopping_ends_what_the_children_started_as_well(tmp_path: Path, run: Pr
     family = [pid, *(child.pid for child in psutil.Process(pid).children())]
     assert len(family) == 2
     run.stop()
-    assert not any(map(_alive, family))
+    _wait(lambda: not any(map(_alive, family)))
     assert list((tmp_path / "run").iterdir()) == []
 
 
@@ -131,6 +132,28 @@ def test_of_two_that_start_at_once_one_runs(tmp_path: Path) -> None:
 def test_a_folder_that_can_not_be_used_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotRun, match="can't use the folder"), Lock(tmp_path / "file"):
+        pass
+
+
+def test_a_folder_that_takes_no_more_bytes_is_said(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(CannotRun, match="can't write to") as raised, Lock(tmp_path):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "File too large" in str(raised.value)
+
+
+def test_a_command_whose_server_does_not_start_ends_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "state").write_text("not a folder")
+    monkeypatch.setenv("COUNTERSIGN_STATE_DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.delenv("DATABASE_URL")
+    refused = pytest.raises(SystemExit, match="PostgreSQL could not start")
+    with refused, embedded.database_for(["migrate_schemas"]):
         pass
 
 

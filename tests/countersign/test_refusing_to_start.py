@@ -79,20 +79,19 @@ def test_a_pooler_in_front_of_the_database_is_refused(
 def test_a_database_where_everybody_may_make_objects_is_refused(db: None, grant: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(grant.format(database=connection.settings_dict["NAME"]))
-    assert _database_problems() == ["countersign.E013"]
+    assert _ids(checks.database_is_prepared()) == ["countersign.E013"]
+    with pytest.raises(ImproperlyConfigured, match=r"countersign\.E013: .* REVOKE TEMPORARY"):
+        checks.refuse_unsafe()
 
 
 def _database_problems() -> list[str]:
     return _ids(checks.database_is_safe(databases=["default"]))
 
 
-def test_no_server_starts_on_an_unsafe_configuration(tmp_path: Path) -> None:
-    celery = ["-m", "celery", "-A", "countersign.celery"]
+def test_neither_web_nor_worker_starts_on_an_unsafe_configuration(tmp_path: Path) -> None:
     commands = [
         ["-m", "uvicorn", "countersign.asgi:application", "--port", "1"],
-        [*celery, "worker", "--pool", "solo"],
-        [*celery, "beat", "--schedule", str(tmp_path / "schedule"), "--pidfile="],
-        ["manage.py", "run_sequencer"],
+        ["-m", "celery", "-A", "countersign.celery", "worker", "--pool", "solo"],
     ]
     unsafe = {"SECRET_KEY": "short", "COUNTERSIGN_STATE_DIRECTORY": str(tmp_path)}
     path = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}"}
@@ -168,19 +167,7 @@ def test_https_governs_cookies_redirects_and_what_browsers_remember(https: str) 
     assert done.stdout.strip() == str(on if https == "true" else off)
 
 
-def test_the_deploy_checks_pass_without_a_database_and_are_not_silenced(tmp_path: Path) -> None:
-    unset = {"DATABASE_URL", "SECRET_KEY", "HTTPS"}
-    kept = {name: value for name, value in os.environ.items() if name not in unset}
-    done = subprocess.run(
-        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
-        cwd=ROOT,
-        env={**kept, "COUNTERSIGN_STATE_DIRECTORY": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert not (tmp_path / "postgres").exists()
+def test_no_check_is_silenced_but_the_one_about_permissions_of_people() -> None:
     assert settings.SILENCED_SYSTEM_CHECKS == ["guardian.W001"]
 
 

@@ -111,11 +111,7 @@ def test_an_installation_survives_its_days(state: Path, port: int) -> None:
     second.ends()
     assert _health(port + 1) == 200  # what it left behind still serves
     third = _ends_what_a_killed_run_left(state, port + 1)
-    # Ctrl-C to the one process, and again by somebody who can't wait.
-    third.process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
-    third.process.send_signal(signal.SIGINT)
-    _is_gone(third, state)
+    _is_interrupted_twice(third, state)
 
 
 def _is_interrupted_in_the_middle_of_its_start(state: Path, port: int) -> None:
@@ -150,13 +146,21 @@ def _refuses_a_second_start(state: Path, port: int, running: Run) -> None:
 
 def _ends_what_a_killed_run_left(state: Path, port: int) -> Run:
     run = Run(state, port)
-    run.wait_until_it_says("Countersign is ready")
+    run.wait_until_it_says("Starting sequencer, worker")
     assert run.said.splitlines()[0] == (
         "An earlier run was killed. What it left behind is ended:"
         " beat, sequencer, web, worker, PostgreSQL."
     )
     assert "is busy" not in run.said
     return run
+
+
+def _is_interrupted_twice(run: Run, state: Path) -> None:
+    """Ctrl-C to the one process, and again by somebody who can't wait."""
+    run.process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    run.process.send_signal(signal.SIGINT)
+    _is_gone(run, state)
 
 
 def _is_gone(run: Run, state: Path) -> None:

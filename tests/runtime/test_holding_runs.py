@@ -187,10 +187,11 @@ def test_a_tool_that_was_changed_after_the_approval_is_not_what_was_approved(
     desk, run = held
     runs.settle_approval(approval_of(run), verdict="approve", by=desk.cast.bob, now=desk.now)
     redefine(desk, "refund_order", url=f"{desk.world.address}/elsewhere")
+    assert runs.take_step(run.pk, holder="worker", now=desk.now)
+    assert approval_of(run).state == State.CANCELLED, "at once, not when the run ends"
     desk.work(run)
     assert outcomes(run)[1] == ("refused", "tool_changed")
     assert error_told(desk)["code"] == "tool_changed"
-    assert approval_of(run).state == State.CANCELLED
     assert (run.state, desk.world.refunds) == (RunState.COMPLETED, [])
     assert "approval.spent" not in kinds(run)
 
