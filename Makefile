@@ -6,7 +6,7 @@ BIN := .venv/bin
 ONLY ?=
 SERVE ?= 1
 
-.PHONY: help demo serve test check bench lock format migrate
+.PHONY: help demo serve test check bench lock format migrate pictures
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -50,6 +50,9 @@ bench: .venv/development ## Run the benchmarks (ONLY=name runs one); each ends w
 format: .venv/development ## Rewrite the code in the house's format
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 	@git ls-files -z 'templates/*.html' | xargs -0 -r $(BIN)/djade --target-version 5.2
+
+pictures: .venv/development ## Take the documents' pictures of the console again, with Chromium
+	@CI=true PICTURES=1 $(BIN)/python -m pytest -q tests/journeys/test_reviewing.py
 
 lock: .venv/development ## Renew the locked requirements, with hashes and without index addresses
 	@for name in main development; do $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links requirements/$$name.in -o requirements/$$name.lock; done

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from pathlib import Path
 from typing import Any
 
+from countersign.configuration import read
 from demo.client import Client
 from demo.narrator import DidNotHold, Narrator
 from demo.tenancy import Staff
@@ -20,7 +20,6 @@ DOCUMENTS = {
 }
 AGENT = "refund-desk"
 COLLECTION = "handbook"
-REAL_MODEL = "gpt-4o-mini"
 INGESTION_SECONDS = 120
 # A call is tried three times; a lease lasts as long as all of them may take, and a killed worker's
 # run waits for its lease to end. With 10 seconds the story would be a minute longer.
@@ -94,13 +93,14 @@ def connect_models(admin: Client) -> None:
 
 
 def _chat_endpoint(admin: Client) -> str:
-    key = os.environ.get("OPENAI_API_KEY")
+    configuration = read()
+    key = configuration.OPENAI_API_KEY.get_secret_value()
     if not key:
         offline = {"model": "offline-extractive-1", "purpose": "chat", "provider": "offline"}
         _ensure(admin, "/endpoints", {"slug": "extractive", **offline})
         return "extractive"
-    model = os.environ.get("OPENAI_MODEL") or REAL_MODEL
-    provider = {"kind": "openai", "base_url": os.environ.get("OPENAI_BASE_URL", "")}
+    model = configuration.OPENAI_MODEL
+    provider = {"kind": "openai", "base_url": configuration.OPENAI_BASE_URL}
     of = hashlib.sha256(f"{provider['base_url']} {key} {model}".encode()).hexdigest()[:8]
     _ensure(admin, "/providers", {"slug": f"openai-{of}", **provider, "api_key": key})
     wanted = {"provider": f"openai-{of}", "model": model, "purpose": "chat"}

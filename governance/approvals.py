@@ -20,13 +20,14 @@ from governance.evidence import Evidence, kept
 from governance.intents import Intent
 from governance.models import OPEN_STATES, Approval, State, Vote
 from governance.policies import Verdict
+from governance.queries import VOTERS
 from governance.resources import Resource
+from governance.verdicts import Authors
+from tenants import members
 from tenants.principals import NotPermitted, Principal
 
 WAITS = timedelta(days=1)
 """How long an approval may be voted on and used, counted from its opening."""
-
-VOTERS = ("reviewer", "admin")
 
 
 class AlreadySettled(Problem):
@@ -51,7 +52,7 @@ class RequesterCannotVote(Problem):
 
 
 class AuthorCannotVote(Problem):
-    """The author of the agent can't vote on the approval {approval}."""
+    """Who wrote the agent, or its version, can't vote on the approval {approval}."""
 
     code = "author_cannot_vote"
     status = 403
@@ -71,6 +72,13 @@ class ApprovalMismatch(Problem):
     status = 403
 
 
+class VoterBarred(Problem):
+    """Whoever gave the approval {approval} could not give it any more."""
+
+    code = "voter_barred"
+    status = 403
+
+
 class ApprovalUnusable(Problem):
     """The approval {approval} can't be used: {reason}."""
 
@@ -84,13 +92,14 @@ def open(  # noqa: A001 (an approval is opened)
     resource: Resource,
     verdict: Verdict,
     requester: Principal,
-    author: str | None,
+    authors: Authors | None,
     evidence: Evidence,
     now: datetime,
 ) -> Approval:
     """A pending approval of exactly `intent`. MUST only be called by `decisions.decide`.
 
-    Where another worker opened one for the same intent at the same moment, that one is returned.
+    Neither who asked, nor for whom it is done, nor one of `authors` may vote on it. Where another
+    worker opened one for the same intent at the same moment, that one is returned.
     """
     approval = Approval(
         digest=intent.digest,
@@ -106,7 +115,8 @@ def open(  # noqa: A001 (an approval is opened)
         requester_kind=requester.kind,
         requester=requester.id,
         agent=intent.principal if intent.principal_kind == "agent" else "",
-        agent_author=author or "",
+        agent_author=authors.agent if authors else "",
+        excluded=_excluded(intent, requester, authors),
         run=UUID(intent.run) if intent.run else None,
         step=intent.step,
         created_at=now,
@@ -119,6 +129,12 @@ def open(  # noqa: A001 (an approval is opened)
         return Approval.objects.get(digest=approval.digest, state__in=OPEN_STATES)
     _record(approval, _opened(approval), intent=intent)
     return approval
+
+
+def _excluded(intent: Intent, requester: Principal, authors: Authors | None) -> list[str]:
+    wrote = {authors.agent, authors.version} if authors else set()
+    asked = {requester.id, intent.on_behalf_of}
+    return sorted(person for person in asked | wrote if person)
 
 
 def standing(intent: Intent, now: datetime) -> Approval | None:
@@ -170,13 +186,6 @@ def reject(approval: Approval, *, by: Principal, now: datetime, reason: str) -> 
 
 
 @transaction.atomic
-def expire(now: datetime) -> list[Approval]:
-    """Ends every open approval whose time is over, and returns those that it ended."""
-    overdue = Approval.objects.filter(state__in=OPEN_STATES, expires_at__lte=now)
-    return [approval for approval in overdue.order_by("expires_at") if expire_one(approval, now)]
-
-
-@transaction.atomic
 def expire_one(approval: Approval, now: datetime) -> bool:
     """Ends an open approval whose time is over; False where it was settled meanwhile."""
     before = approval.state
@@ -217,8 +226,10 @@ def spend(intent: Intent, *, verdict: Verdict, now: datetime) -> Approval:
     1. What was frozen must still be this intent: the stored digest and the stored JSON.
     2. A policy that denies it now wins over the approval.
     3. Compare and set approved -> spent, unless it expired; the loser of a race is refused.
-    4. Record it, in the same commit.
-    Raises `ApprovalUnusable`, `ApprovalMismatch`, `AlreadySettled`, `ApprovalExpired`.
+    4. Whoever voted must be somebody who may vote now.
+    5. Record it, in the same commit.
+    Raises `ApprovalUnusable`, `ApprovalMismatch`, `AlreadySettled`, `ApprovalExpired`,
+    `VoterBarred`.
     """
     approval = _latest(intent).first()
     if approval is None:
@@ -230,6 +241,7 @@ def spend(intent: Intent, *, verdict: Verdict, now: datetime) -> Approval:
     ready = Approval.objects.filter(pk=approval.pk, state=State.APPROVED, expires_at__gt=now)
     if ready.update(state=State.SPENT, settled_at=now) != 1:
         raise _why_not(approval, State.APPROVED)
+    _check_voter(approval)
     entry = events.ApprovalSpent(approval=str(approval.pk), digest=approval.digest)
     _record(approval, entry, intent=intent)
     approval.state, approval.settled_at = State.SPENT, now
@@ -254,10 +266,23 @@ def check_may_vote(approval: Approval, by: Principal) -> None:
     if by.kind != "member":
         raise NotPermitted(roles=" or ".join(VOTERS))
     by.require(*VOTERS)
+    if by.id not in approval.excluded:
+        return
     if by.id in {approval.requester, approval.intent.get("on_behalf_of")}:
         raise RequesterCannotVote(approval=str(approval.pk))
-    if by.id == approval.agent_author:
-        raise AuthorCannotVote(approval=str(approval.pk))
+    raise AuthorCannotVote(approval=str(approval.pk))
+
+
+def _check_voter(approval: Approval) -> None:
+    """Whoever approved it is still a member, and may still vote on it. Raises `VoterBarred`."""
+    vote = approval.votes.filter(verdict="approve").first()
+    voter = members.principal_of(vote.member) if vote else None
+    if voter is None:
+        raise VoterBarred(approval=str(approval.pk))
+    try:
+        check_may_vote(approval, voter)
+    except (NotPermitted, RequesterCannotVote, AuthorCannotVote) as problem:
+        raise VoterBarred(approval=str(approval.pk)) from problem
 
 
 def _settle(approval: Approval, state: State, now: datetime) -> None:

@@ -15,9 +15,9 @@ from governance.evidence import Evidence, storable
 from governance.intents import Intent
 from governance.models import Approval, State
 from governance.permits import Permit
-from governance.policies import Verdict
+from governance.policies import CompiledPolicies, Verdict
 from governance.resources import Resource
-from governance.verdicts import PrincipalFacts
+from governance.verdicts import Authors
 from tenants import isolation
 from tenants.principals import Principal
 
@@ -75,8 +75,10 @@ class _Case(msgspec.Struct, frozen=True):
     intent: Intent
     principal: Principal
     resource: Resource
-    author: str | None
+    authors: Authors | None
+    evidence: Evidence
     now: datetime
+    may_hold: bool
 
 
 def decide(
@@ -84,15 +86,17 @@ def decide(
     *,
     principal: Principal,
     resource: Resource,
-    author: str | None,
+    authors: Authors | None,
     now: datetime,
     evidence: Evidence = (),
+    may_hold: bool = True,
 ) -> Decision:
     """Judges `intent` and records the decision, in the caller's transaction.
 
-    `principal` asks: the requester of the run, or whoever makes the call. `author` is the member
-    id of the agent's author (None where no agent acts); `evidence` a list of {kind, title, text}
-    that led to the intent, for the reviewer.
+    `principal` asks: the requester of the run, or whoever makes the call. `authors` wrote the
+    agent and its version (None where no agent acts); `evidence` is a list of {kind, title, text}
+    that led to the intent, for the reviewer. With `may_hold` unset nobody can wait: what would be
+    held is denied ("approval_needed"), and opens no approval.
 
     1. Grant and policies are judged now, whatever was approved before; a denial ends it.
     2. An approval of exactly this intent comes next: rejected or over denies, pending holds,
@@ -101,7 +105,7 @@ def decide(
     Raises `NotInTransaction`, `NotCanonical`, `IntentForeign`, `RequesterMismatch`.
     """
     _check_belongs(intent, principal)
-    case = _Case(intent, principal, resource, author, now)
+    case = _Case(intent, principal, resource, authors, evidence, now, may_hold)
     verdict = _judge(case)
     if verdict.outcome == "denied":
         return _deny(case, verdict)
@@ -110,9 +114,7 @@ def decide(
         return _by_approval(case, verdict, approval)
     if verdict.outcome == "allowed":
         return _allow(case, verdict, None)
-    if not storable(intent.arguments):
-        return _deny(case, _closed(verdict, "unstorable"))
-    return _hold(case, verdict, _open(case, verdict, evidence))
+    return _hold(case, verdict)
 
 
 def renew(
@@ -121,8 +123,9 @@ def renew(
     decision: UUID,
     principal: Principal,
     resource: Resource,
-    author: str | None,
+    authors: Authors | None,
     now: datetime,
+    evidence: Evidence = (),
 ) -> Decision:
     """A new permit in place of one that was lost with its process, after the effect had begun.
 
@@ -133,15 +136,26 @@ def renew(
     Raises what `decide` raises, `EntryUnknown` and `DecisionMismatch`.
     """
     _check_belongs(intent, principal)
-    case = _Case(intent, principal, resource, author, now)
+    case = _Case(intent, principal, resource, authors, evidence, now, may_hold=True)
     verdict = _judge(case)
     if verdict.outcome == "denied":
         return _deny(case, verdict)
     spent = _spent_on(intent, decision)
     if verdict.outcome == "held" and spent is None:
-        return decide(intent, principal=principal, resource=resource, author=author, now=now)
+        return _anew(case)
     renewed = msgspec.structs.replace(verdict, outcome="allowed", code="renewed")
     return _allow(case, renewed, spent)
+
+
+def _anew(case: _Case) -> Decision:
+    return decide(
+        case.intent,
+        principal=case.principal,
+        resource=case.resource,
+        authors=case.authors,
+        evidence=case.evidence,
+        now=case.now,
+    )
 
 
 def _spent_on(intent: Intent, decision: UUID) -> Approval | None:
@@ -169,12 +183,29 @@ def _check_belongs(intent: Intent, principal: Principal) -> None:
 
 
 def _judge(case: _Case) -> Verdict:
-    acts = case.intent.principal_kind == "agent"
-    granted = acts and grants.has(case.intent.principal, case.resource)
-    roles = frozenset() if acts else case.principal.roles
-    facts = PrincipalFacts(owner=case.author or "", roles=roles)
-    compiled = policy_sets.active()
-    return verdicts.judge(compiled, case.intent, facts, case.resource, granted=granted)
+    return rehearse(
+        case.intent,
+        principal=case.principal,
+        resource=case.resource,
+        authors=case.authors,
+        policies=policy_sets.active(),
+    )
+
+
+def rehearse(
+    intent: Intent,
+    *,
+    principal: Principal,
+    resource: Resource,
+    authors: Authors | None,
+    policies: CompiledPolicies | None,
+) -> Verdict:
+    """What `policies` and the grants of this moment say of `intent`. Nothing is recorded, so this
+    MUST NOT be acted on."""
+    granted = intent.principal_kind == "agent" and grants.has(intent.principal, resource)
+    return verdicts.judge(
+        policies, intent, resource, asker=principal, authors=authors, granted=granted
+    )
 
 
 def _by_approval(case: _Case, verdict: Verdict, approval: Approval) -> Decision:
@@ -190,7 +221,11 @@ def _by_approval(case: _Case, verdict: Verdict, approval: Approval) -> Decision:
         return _deny(case, _closed(verdict, f"approval_{approval.state}"), approval)
     try:
         spent = approvals.spend(case.intent, verdict=verdict, now=case.now)
-    except (approvals.AlreadySettled, approvals.ApprovalMismatch) as problem:
+    except (
+        approvals.AlreadySettled,
+        approvals.ApprovalMismatch,
+        approvals.VoterBarred,
+    ) as problem:
         return _deny(case, _closed(verdict, problem.code), approval)
     allowed = msgspec.structs.replace(verdict, outcome="allowed", code="approved")
     return _allow(case, allowed, spent)
@@ -200,14 +235,14 @@ def _closed(verdict: Verdict, code: str) -> Verdict:
     return msgspec.structs.replace(verdict, outcome="denied", code=code)
 
 
-def _open(case: _Case, verdict: Verdict, evidence: Evidence) -> Approval:
+def _open(case: _Case, verdict: Verdict) -> Approval:
     return approvals.open(
         case.intent,
         resource=case.resource,
         verdict=verdict,
         requester=case.principal,
-        author=case.author,
-        evidence=evidence,
+        authors=case.authors,
+        evidence=case.evidence,
         now=case.now,
     )
 
@@ -217,7 +252,13 @@ def _allow(case: _Case, verdict: Verdict, approval: Approval | None) -> Allowed:
     return Allowed(permits.mint(case.intent, entry), entry, approval)
 
 
-def _hold(case: _Case, verdict: Verdict, approval: Approval) -> Held:
+def _hold(case: _Case, verdict: Verdict, approval: Approval | None = None) -> Held | Denied:
+    """Wait for `approval`, or a new one; a denial where nobody can, or no row can keep it."""
+    if not case.may_hold:
+        return _deny(case, verdicts.at_once(verdict), approval)
+    if not storable(case.intent.arguments):
+        return _deny(case, _closed(verdict, "unstorable"))
+    approval = approval or _open(case, verdict)
     return Held(approval, _record(case, verdict, approval))
 
 

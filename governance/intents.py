@@ -61,8 +61,3 @@ class Remember(Intent, frozen=True, kw_only=True, tag="remember"):
 def as_json(intent: Intent) -> dict[str, Any]:
     """The intent as plain JSON values, its action included: what is hashed and what is stored."""
     return {"action": intent.action, **msgspec.structs.asdict(intent)}
-
-
-def from_json(stored: dict[str, Any]) -> Intent:
-    """The intent of which `stored` is the JSON; raises msgspec.ValidationError."""
-    return msgspec.convert(stored, type=CallModel | SearchCollection | UseTool | Remember)

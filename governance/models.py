@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
 from audit.ids import new_id
-from governance import intents
 
 
 class PolicySet(models.Model):
@@ -56,7 +56,8 @@ class Approval(models.Model):
     """A held intent, frozen, waiting for a vote.
 
     `intent` is its canonical JSON, `digest` its hash; `evidence` a list of {kind, title, text, …}
-    that led to it; `requester` the id of whoever asked for the run or made the call.
+    that led to it; `requester` the id of whoever asked for the run or made the call; `excluded`
+    the ids of all who may not vote: they asked, it is done for them, or they wrote the agent.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -74,6 +75,7 @@ class Approval(models.Model):
     requester = models.CharField(max_length=100)
     agent = models.CharField(max_length=100, blank=True)
     agent_author = models.CharField(max_length=100, blank=True)
+    excluded = ArrayField(models.CharField(max_length=200), default=list)
     run = models.UUIDField(null=True)
     step = models.PositiveIntegerField(null=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
@@ -98,11 +100,6 @@ class Approval(models.Model):
 
     def __str__(self) -> str:
         return f"approval {self.id}"
-
-    @property
-    def frozen_intent(self) -> intents.Intent:
-        """The intent exactly as it was held."""
-        return intents.from_json(self.intent)
 
 
 class Vote(models.Model):

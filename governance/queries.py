@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from audit.errors import Problem
 from governance.models import Approval, PolicySet, State
 from tenants.principals import Principal
 
 READERS = ("reviewer", "admin", "auditor")
+VOTERS = ("reviewer", "admin")
 
 
 class ApprovalUnknown(Problem):
@@ -52,10 +53,11 @@ def pending(*, principal: Principal) -> QuerySet[Approval]:
 
 
 def votable(*, principal: Principal) -> QuerySet[Approval]:
-    """Those of `pending` that `principal` is not barred from: not their own, not their agent's."""
-    own = Q(requester=principal.id) | Q(agent_author=principal.id)
-    own |= Q(intent__on_behalf_of=principal.id)
-    return pending(principal=principal).exclude(own)
+    """Those of `pending` that `principal` may settle: what `approvals.check_may_vote` lets pass."""
+    rows = pending(principal=principal)
+    if principal.kind != "member" or not principal.has(*VOTERS):
+        return rows.none()
+    return rows.exclude(excluded__contains=[principal.id])
 
 
 def access_policy_set(version: int | None = None, *, principal: Principal) -> PolicySet:

@@ -8,29 +8,33 @@ from governance.intents import Intent
 from governance.policies import CompiledPolicies, Entity, Request, Verdict, evaluate
 from governance.resources import Resource, fits
 from governance.schemas import fit
+from tenants.principals import Principal
 
 _TYPES = {"agent": "Agent", "member": "Member", "client_app": "ClientApp"}
 
 
-class PrincipalFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known about the intent's principal beyond its name.
+class Authors(msgspec.Struct, frozen=True, kw_only=True):
+    """The member ids of who wrote an agent, its owner for policies, and who wrote the version
+    of it that acts."""
 
-    `owner` is the member id of an agent's author; `roles` are a member's roles.
-    """
-
-    owner: str = ""
-    roles: frozenset[str] = frozenset()
+    agent: str
+    version: str
 
 
 def judge(
     compiled: CompiledPolicies | None,
     intent: Intent,
-    facts: PrincipalFacts,
     resource: Resource,
     *,
+    asker: Principal,
+    authors: Authors | None,
     granted: bool,
 ) -> Verdict:
     """The verdict on `intent`; pure, and never raises: what can't be judged is denied.
+
+    What policies see of it is put together here, for decisions, rehearsals and the data plane
+    alike. `asker` is the principal itself, or whoever asked for the agent's run; `authors` are an
+    agent's, and None for anybody else.
 
     1. A resource that is not the one which the intent names is denied.
     2. An agent without a grant is denied, whatever a policy says.
@@ -43,7 +47,7 @@ def judge(
         return _denied("not_granted")
     if compiled is None:
         return _denied("no_policy")
-    principal = _principal(intent, facts)
+    principal = _principal(intent, asker, authors)
     if principal is None:
         return _denied("principal_unclear")
     return evaluate(compiled, _request(compiled, intent, principal, resource))
@@ -53,7 +57,14 @@ def _denied(code: str) -> Verdict:
     return Verdict(outcome="denied", code=code)
 
 
-def _principal(intent: Intent, facts: PrincipalFacts) -> Entity | None:
+def at_once(verdict: Verdict) -> Verdict:
+    """The verdict where nobody can wait for a reviewer: what would be held is denied."""
+    if verdict.outcome != "held":
+        return verdict
+    return msgspec.structs.replace(verdict, outcome="denied", code="approval_needed")
+
+
+def _principal(intent: Intent, asker: Principal, authors: Authors | None) -> Entity | None:
     """The principal as policies see it; None for an agent without an owner or a version,
     and for what is none of the known kinds."""
     kind = _TYPES.get(intent.principal_kind)
@@ -62,11 +73,11 @@ def _principal(intent: Intent, facts: PrincipalFacts) -> Entity | None:
     attributes: dict[str, object] = {}
     if intent.principal_kind == "agent":
         version = intent.agent_version or ""
-        if not facts.owner or not version.isdecimal():
+        if authors is None or not authors.agent or not version.isdecimal():
             return None
-        attributes = {"owner": facts.owner, "version": int(version)}
+        attributes = {"owner": authors.agent, "version": int(version)}
     if intent.principal_kind == "member":
-        attributes = {"roles": sorted(facts.roles)}
+        attributes = {"roles": sorted(asker.roles)}
     return Entity(type=kind, id=intent.principal, attributes=attributes)
 
 
@@ -114,9 +125,11 @@ SENTENCES = {
     "principal_unclear": "The agent's author or version is not known.",
     "rejected": "A reviewer rejected it.",
     "approval_pending": "It waits for a reviewer.",
+    "approval_needed": "It needs a reviewer's approval, for which only an agent's run can wait.",
     "approval_expired": "Nobody settled it, or used the approval, in time.",
     "approval_cancelled": "It was cancelled.",
     "approval_spent": "Its approval was used already.",
     "approval_mismatch": "The approval is for another intent.",
     "already_settled": "Its approval was used already.",
+    "voter_barred": "Whoever approved it could not approve it any more.",
 }

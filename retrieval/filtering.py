@@ -18,6 +18,11 @@ class Filters(msgspec.Struct, frozen=True):
     metadata: Mapping[str, str | int | bool] = {}
     documents: list[UUID] | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        """The filter as an intent's arguments hold it."""
+        documents = None if self.documents is None else sorted(map(str, self.documents))
+        return {"metadata": dict(self.metadata), "documents": documents}
+
     def parameters(self) -> dict[str, Any]:
         """Values for `%(metadata)s::jsonb` and `%(documents)s::uuid[]` in a statement."""
         wanted = {

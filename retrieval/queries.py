@@ -11,6 +11,11 @@ from retrieval.models import Collection, Document, Passage
 from tenants import isolation
 from tenants.principals import Principal
 
+# What a search may be asked: characters of its query, passages of its answer.
+MAX_QUERY_CHARACTERS = 4_000
+DEFAULT_LIMIT = 6
+MAX_LIMIT = 50
+
 
 class CollectionUnknown(Problem):
     """There is no collection {collection} here."""

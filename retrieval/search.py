@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -17,14 +18,16 @@ from retrieval.citations import Citation, cite
 from retrieval.embedding import Embed, embedded, require_match
 from retrieval.filtering import EVERYTHING, Filters
 from retrieval.models import Collection, Document, Passage
-from retrieval.queries import CollectionUnknown
+from retrieval.queries import (
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
+    MAX_QUERY_CHARACTERS,
+    CollectionUnknown,
+)
 from tenants import isolation
 
-DEFAULT_LIMIT = 6
-MAX_LIMIT = 50
 CANDIDATES = 60
 """How far down each half is read; deeper places weigh too little to matter."""
-MAX_QUERY_CHARACTERS = 4_000
 
 
 class QueryMalformed(Problem):
@@ -67,12 +70,14 @@ def find(
 ) -> list[Found]:
     """The best passages of `collection` for `query`, best first, no text twice.
 
-    1. The intent is for this tenant, this collection and this query, and the permit for the
-    intent: it is spent. 2. `embed` makes the query's vector, outside of any transaction of ours.
-    3. Nearest vectors and BM25, fused. Raises `IntentMismatch`, `PermitMismatch`, `PermitSpent`,
-    `QueryMalformed`, `CollectionUnknown`, `EmbeddingMismatch`, `EmbeddingMalformed`.
+    1. The intent is for this tenant, this collection, this query and these filters, and the permit
+    for the intent: it is spent. 2. `embed` makes the query's vector, outside of any transaction of
+    ours. 3. Nearest vectors and BM25, fused. Raises `IntentMismatch`, `PermitMismatch`,
+    `PermitSpent`, `QueryMalformed`, `CollectionUnknown`, `EmbeddingMismatch`, `EmbeddingMalformed`.
     """
-    _require_intent(intent, collection, query)
+    _require_intent(
+        intent, collection, {"query": query, "limit": limit, "filters": filters.as_json()}
+    )
     permit.spend(intent)
     words = one_line(clean(query))
     if not 0 < len(words) <= MAX_QUERY_CHARACTERS or not 0 < limit <= MAX_LIMIT:
@@ -92,13 +97,18 @@ def find(
         return _found(ranked, words, limit)
 
 
-def _require_intent(intent: Intent, collection: Collection, query: str) -> None:
-    """A permit says that the intent was decided; this says that we do what the intent says."""
+def _require_intent(intent: Intent, collection: Collection, asked: dict[str, Any]) -> None:
+    """A permit says that the intent was decided; this says that we do what the intent says.
+
+    An agent's intent names a query alone: how much it is shown is the runtime's to say, and what
+    it did not narrow down is not narrowed.
+    """
+    unsaid = {"limit": asked["limit"], "filters": EVERYTHING.as_json()}
     meant = (
         isinstance(intent, SearchCollection)
         and intent.tenant == isolation.current().slug
         and intent.resource == collection.slug
-        and intent.arguments.get("query") == query
+        and {**unsaid, **intent.arguments} == asked
     )
     if not meant:
         raise IntentMismatch(collection=collection.slug)

@@ -13,7 +13,7 @@ from api.authentication import PrincipalRequest
 from api.idempotency import idempotent
 from api.shapes import Query, Shape, Slug, Text, Thing, Whole
 from api.views import ApiView, created
-from retrieval import collections, queries, search
+from retrieval import collections, queries
 from retrieval.filtering import Filters
 from retrieval.models import Collection
 from runtime import searching
@@ -40,8 +40,8 @@ class NewCollection(CollectionChange):
 class Search(Shape):
     """A question in plain words. `metadata` and `documents` narrow the search down."""
 
-    query = Text(max_length=search.MAX_QUERY_CHARACTERS)
-    limit = Whole(default=search.DEFAULT_LIMIT, min_value=1, max_value=search.MAX_LIMIT)
+    query = Text(max_length=queries.MAX_QUERY_CHARACTERS)
+    limit = Whole(default=queries.DEFAULT_LIMIT, min_value=1, max_value=queries.MAX_LIMIT)
     metadata = Thing(default=dict)
     documents = serializers.ListField(
         child=serializers.UUIDField(), default=None, allow_null=True, max_length=1_000

@@ -28,6 +28,12 @@ class NewPolicies(Shape):
     """A whole text of Cedar policies."""
 
     text = Text(max_length=MAX_BYTES, allow_blank=True)
+    based_on = serializers.IntegerField(
+        default=None,
+        allow_null=True,
+        min_value=1,
+        help_text="The version that the text was written on: refused once another is in force.",
+    )
 
 
 class Check(Shape):
@@ -92,8 +98,10 @@ class Policies(ApiView):
     @idempotent
     def post(self, request: PrincipalRequest) -> Response:
         """Put a text into force as the next version. For admins."""
-        text = self.sent(NewPolicies)["text"]
-        saved = policy_sets.save(text, tools=toolbox.schemas(), by=request.user, now=timezone.now())
+        wanted = self.sent(NewPolicies)
+        saved = policy_sets.save(
+            **wanted, tools=toolbox.schemas, by=request.user, now=timezone.now()
+        )
         return created(PolicySetShown(saved), "policy-version", saved.version)
 
 

@@ -19,6 +19,7 @@ from gateway.models import Route
 from governance import policies, policy_sets, queries, verdicts
 from governance.models import PolicySet
 from governance.policies import PolicyInvalid, Verdict
+from governance.policy_sets import PolicyMoved
 from retrieval.models import Collection
 from runtime import queries as runtime_queries
 from runtime import rehearsing, toolbox
@@ -26,6 +27,7 @@ from runtime.models import Agent, Tool
 from runtime.rehearsing import Question
 
 MOST_ASKED = 50
+LONGEST_VERSION = 10
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,19 +144,29 @@ def edit(request: MemberRequest) -> HttpResponse:
     if request.method != "POST":
         return pages.show(request, "policies/edit", context)
     text = request.POST.get("text", "").replace("\r\n", "\n")
-    context |= {"text": text, "based_on": request.POST.get("based_on", "")}
-    if context["based_on"] != str(row.version):
-        # Two admins edit at once: the second one must see what the first one did.
-        context |= {"based_on": row.version, "overtaken": row}
-        return pages.show(request, "policies/edit", context, status=409)
+    context |= {"text": text, "based_on": _version(request.POST.get("based_on", ""))}
     return _save(request, text, context)
+
+
+def _version(text: str) -> int:
+    """The number that the form was given; 0, which no version has, for anything else."""
+    return int(text) if text.isdecimal() and len(text) < LONGEST_VERSION else 0
 
 
 def _save(request: MemberRequest, text: str, context: dict[str, Any]) -> HttpResponse:
     try:
         saved = policy_sets.save(
-            text, tools=toolbox.schemas(), by=request.principal, now=timezone.now()
+            text,
+            tools=toolbox.schemas,
+            based_on=context["based_on"],
+            by=request.principal,
+            now=timezone.now(),
         )
+    except PolicyMoved as problem:
+        # Two admins edit at once: the second one must see what the first one did.
+        row = queries.access_policy_set(principal=request.principal)
+        context |= {"policies": row, "based_on": row.version, "overtaken": row}
+        return pages.show(request, "policies/edit", context, status=problem.status)
     except PolicyInvalid as problem:
         context |= {"problem": problem, "flaws": _flaws(problem, text)}
         return pages.show(request, "policies/edit", context, status=problem.status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from runtime import runs
 from tenants.principals import Principal
 
 EVERYBODY = frozenset({"admin", "builder", "reviewer", "auditor", "viewer"})
@@ -48,7 +49,13 @@ ROOMS = (
         enter=frozenset({"admin", "reviewer", "auditor"}),
         change=frozenset({"admin", "reviewer"}),
     ),
-    Room(slug="runs", title="Runs", icon="conversion_path", enter=EVERYBODY, change=BUILDERS),
+    Room(
+        slug="runs",
+        title="Runs",
+        icon="conversion_path",
+        enter=EVERYBODY,
+        change=frozenset(runs.GIVERS),
+    ),
     Room(slug="agents", title="Agents", icon="smart_toy", enter=BUILDERS, change=BUILDERS),
     Room(slug="tools", title="Tools", icon="build", enter=BUILDERS, change=BUILDERS),
     Room(

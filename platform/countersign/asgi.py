@@ -28,6 +28,7 @@ django = get_asgi_application()
 # Only a Django that is set up has models, which these import.
 from django.conf import settings  # noqa: E402
 from django.db import connection  # noqa: E402
+from django.utils import timezone  # noqa: E402
 
 from api.openai.application import DataPlane  # noqa: E402
 from audit.group_commit import GroupCommit  # noqa: E402
@@ -101,7 +102,9 @@ async def lifespan(_: object) -> AsyncIterator[dict[str, DataPlane]]:
         stack.push_async_callback(connections.close)
         commits = GroupCommit(pool)
         stack.push_async_callback(commits.aclose)
-        snapshots = Snapshots(pool, snapshot_loading.load)
+        snapshots = Snapshots(
+            pool, lambda tenant: snapshot_loading.load(tenant, now=timezone.now())
+        )
         await stack.enter_async_context(snapshots.kept_fresh())
         calls = DirectCalls(commits)
         stack.push_async_callback(calls.aclose)

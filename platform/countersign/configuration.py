@@ -46,6 +46,7 @@ class Configuration(BaseSettings):
     PORT: Port = 8000
     OPENAI_API_KEY: SecretStr = SecretStr("")
     OPENAI_BASE_URL: str = "https://api.openai.com/v1"
+    OPENAI_MODEL: Annotated[str, Field(min_length=1)] = "gpt-4o-mini"
 
     @field_validator("ALLOWED_HOSTS", mode="before")
     @classmethod

@@ -19,6 +19,8 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from countersign.processes import held_back
+
 LEAST_FREE_BYTES = 200 * 2**20
 START_SECONDS = 60
 STOP_SECONDS = 20
@@ -77,11 +79,13 @@ def server(data: Path) -> Iterator[str]:
     data = data.absolute()
     try:
         data.mkdir(parents=True, exist_ok=True)
-        with _lock(data):
+        with held_back(), _lock(data):
             _drop_stale_pid_file(data)
             _forget_the_dead(data)
-        running = _started(data)
+        with held_back():
+            running = _started(data)
     except FAILURES as problem:
+        end_left_over(data)  # Ctrl-C in a terminal may have ended the starter alone
         raise EmbeddedServerFailed(_why(data, problem)) from problem
     with running:
         yield _bootstrap(running.get_uri())

@@ -111,7 +111,11 @@ class Processes:
         return self._state / "log" / f"{name}.log"
 
     def start(self, name: str, command: Sequence[str]) -> int:
-        """Start a child and return its process id."""
+        """Start a child and return its process id. Ctrl-C waits until it is known."""
+        with held_back():
+            return self._start(name, command)
+
+    def _start(self, name: str, command: Sequence[str]) -> int:
         log = self.log_of(name)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
@@ -200,6 +204,23 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Let Ctrl-C take effect at the end of the block: in between, a child could be lost."""
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in INTERRUPTIONS
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _kill_group(pid: int) -> None:

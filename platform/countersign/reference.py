@@ -60,6 +60,7 @@ SETTINGS = {
     "PORT": "Where `make demo` and `make serve` listen; the next free one if it is busy.",
     "OPENAI_API_KEY": "`make demo` plays its story on a model instead of the offline provider.",
     "OPENAI_BASE_URL": "Where that model is, for vLLM, Ollama and others.",
+    "OPENAI_MODEL": "Its name there.",
 }
 DEFAULTS = {
     "COUNTERSIGN_STATE_DIRECTORY": "`var`",
@@ -89,11 +90,11 @@ def load_everything() -> None:
 def events_page() -> str:
     """docs/events.md: every kind with its documentation and fields."""
     load_everything()
-    kinds = {kind: made for kind, made in registry().items() if _is_ours(made)}
+    kinds = {kind: made for kind, made in registry().items() if is_ours(made)}
     return "\n".join([EVENTS, *(_event(kind, kinds[kind]) for kind in sorted(kinds))])
 
 
-def _is_ours(made: type) -> bool:
+def is_ours(made: type) -> bool:
     """Whether the product defines it: tests define kinds and problems too."""
     return made.__module__.partition(".")[0] in PACKAGES
 
@@ -140,7 +141,7 @@ def problems() -> list[Row]:
     return [
         (made.code, str(made.status), _sentence(made.__doc__ or ""))
         for made in _below(Problem)
-        if _is_ours(made)
+        if is_ours(made)
     ]
 
 

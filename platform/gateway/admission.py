@@ -45,4 +45,3 @@ def admit(
         raise ModelIntentMismatch(route=route.slug)
     if route.purpose != purpose:
         raise RouteUnsuitable(route=route.slug, purpose=route.purpose)
-

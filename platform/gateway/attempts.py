@@ -17,11 +17,21 @@ from tenacity import (
 )
 
 from audit.errors import Problem
-from gateway.providers.protocol import ProviderFailure
+from gateway.providers.protocol import (
+    ProviderCut,
+    ProviderFailure,
+    ProviderMalformed,
+    ProviderOversized,
+    ProviderTimeout,
+)
 from gateway.specs import EndpointSpec
 from tenants.outgoing import AddressRefused
 
 Answer = TypeVar("Answer")
+# After these the provider may have done the work; all others refused it, or were never reached.
+UNCERTAIN = {
+    kind.code for kind in (ProviderTimeout, ProviderMalformed, ProviderOversized, ProviderCut)
+}
 
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +56,13 @@ class Answered(msgspec.Struct, Generic[Answer], frozen=True, kw_only=True):
     answer: Answer
     endpoint: EndpointSpec
     attempts: list[str]
+
+
+def may_have_acted(problem: Problem) -> bool:
+    """Whether a provider may have answered, and charged, although nothing usable came of it."""
+    tried = problem.details.get("attempts") or []
+    codes = {problem.code, *(attempt.rpartition(": ")[2] for attempt in tried)}
+    return not codes.isdisjoint(UNCERTAIN)
 
 
 async def first_answer(

@@ -14,12 +14,10 @@ from gateway.attempts import PATIENCE, Patience, first_answer
 from gateway.events import ModelCalled
 from gateway.prices import Usage
 from gateway.providers.protocol import ProviderMalformed, Vectors
-from gateway.requests import ModelRequestInvalid
+from gateway.requests import MOST_TEXTS, ModelRequestInvalid
 from gateway.specs import EndpointSpec, RouteSpec
 from governance.intents import Intent
 from governance.permits import Permit
-
-MOST_TEXTS = 2_048
 
 
 class Embedded(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ import orjson
 from audit.errors import Problem
 
 COMMITMENT = "request_sha256"
+MOST_TEXTS = 2_048
 BYTES_A_TOKEN = 4  # English prose in the tokenizers of 2024 and later; only for estimates
 
 

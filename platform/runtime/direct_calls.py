@@ -16,11 +16,12 @@ from uuid import UUID
 import msgspec
 import orjson
 
-from audit.entries import draft
+from audit.entries import Draft, draft
 from audit.errors import Problem
 from audit.events import Event
 from audit.group_commit import GroupCommit, LedgerUnavailable
 from gateway import completions, embeddings, requests
+from gateway.attempts import may_have_acted
 from gateway.completions import Completion, Streaming
 from gateway.embeddings import Embedded
 from gateway.events import ModelCallFailed
@@ -29,8 +30,14 @@ from governance.events import actor_of, decided
 from governance.intents import CallModel
 from governance.permits import Permit
 from governance.policies import Verdict
-from governance.verdicts import PrincipalFacts
-from runtime.events import EffectBegun, EffectEnded, EffectFailed, EffectUnknown
+from runtime.events import (
+    EffectBegun,
+    EffectEnded,
+    EffectFailed,
+    EffectUnknown,
+    IntentNames,
+    names_of,
+)
 from runtime.snapshots import Offered, Snapshot
 from tenants.principals import Principal
 
@@ -85,14 +92,13 @@ def ask(
         resource=route.spec.slug,
         arguments=requests.arguments(request),
     )
-    facts = PrincipalFacts(roles=principal.roles)
-    verdict = verdicts.judge(snapshot.policies, intent, facts, route.resource, granted=False)
-    if verdict.outcome == "held":
-        verdict = msgspec.structs.replace(verdict, outcome="denied", code=ApprovalNeeded.code)
+    verdict = verdicts.judge(
+        snapshot.policies, intent, route.resource, asker=principal, authors=None, granted=False
+    )
     return Call(
         intent=intent,
         route=route,
-        verdict=verdict,
+        verdict=verdicts.at_once(verdict),
         role=snapshot.role,
         correlation=correlation,
     )
@@ -110,20 +116,22 @@ class DirectCalls:
 
         Raises CallDenied and ApprovalNeeded once the denial is recorded, and LedgerUnavailable.
         """
-        decision = decided(call.intent, call.route.resource, call.verdict)
+        decision = _draft(call, decided(call.intent, call.route.resource, call.verdict))
         if call.verdict.outcome != "allowed":
-            await self._record(call, decision)
+            await self._commits.record_many(call.role, [decision])
             raise _refusal(call)
-        names = {name: getattr(decision, name) for name in ("digest", "action", "resource")}
-        decision_id, _ = await self._record(call, decision, EffectBegun(**names))
-        return BegunCall(call, permits.mint(call.intent, decision_id), self, names)
+        names = names_of(call.intent, decision.id)
+        begun = _draft(call, EffectBegun(**names))
+        await self._commits.record_many(call.role, [decision, begun])
+        return BegunCall(call, permits.mint(call.intent, decision.id), self, names)
 
     async def settle(self, call: Call, events: Sequence[Event]) -> None:
         """Record how a call ended, also when the caller is cancelled meanwhile.
 
         Raises OutcomeUnrecorded.
         """
-        task = asyncio.create_task(self._record(call, *events))
+        drafts = [_draft(call, event) for event in events]
+        task = asyncio.create_task(self._commits.record_many(call.role, drafts))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
         try:
@@ -136,10 +144,9 @@ class DirectCalls:
         if self._settling:
             await asyncio.wait(self._settling)
 
-    async def _record(self, call: Call, *events: Event) -> list[UUID]:
-        actor = actor_of(call.intent)
-        drafts = [draft(event, actor=actor, correlation=call.correlation) for event in events]
-        return await self._commits.record_many(call.role, drafts)
+
+def _draft(call: Call, event: Event) -> Draft:
+    return draft(event, actor=actor_of(call.intent), correlation=call.correlation)
 
 
 def _refusal(call: Call) -> Problem:
@@ -152,9 +159,7 @@ def _refusal(call: Call) -> Problem:
 class BegunCall:
     """An admitted call: one of its methods is called, once, and it is settled however that ends."""
 
-    def __init__(
-        self, call: Call, permit: Permit, calls: DirectCalls, names: dict[str, Any]
-    ) -> None:
+    def __init__(self, call: Call, permit: Permit, calls: DirectCalls, names: IntentNames) -> None:
         self._call = call
         self._names = names
         self._permit = permit
@@ -221,7 +226,8 @@ class BegunCall:
             code=problem.code,
             attempts=attempts if isinstance(attempts, list) else [],
         )
-        return [failed, EffectFailed(code=problem.code, **self._names)]
+        kind = EffectUnknown if may_have_acted(problem) else EffectFailed
+        return [failed, kind(code=problem.code, **self._names)]
 
     @contextlib.asynccontextmanager
     async def _told(self, streaming: Streaming) -> AsyncIterator[None]:

@@ -11,8 +11,9 @@ import msgspec
 from audit.errors import Problem
 from gateway import completions, portal
 from gateway import queries as gateway_queries
-from gateway.attempts import PATIENCE
+from gateway.attempts import PATIENCE, may_have_acted
 from gateway.embeddings import Embedded
+from gateway.events import ModelCallFailed
 from governance.evidence import kept
 from governance.intents import Intent
 from governance.permits import Permit
@@ -23,7 +24,7 @@ from runtime import embedding, toolbox, tools, validation
 from runtime.embedding import Asker
 from runtime.models import Effect, Run, Step, StepState, Tool
 from runtime.outcomes import Outcome, refusal
-from runtime.queries import requester_of
+from runtime.queries import authors_of, requester_of
 from runtime.transcripts import CorrectionTurn, ResultTurn, Transcript
 
 SHOWN_PASSAGES = 6
@@ -149,10 +150,11 @@ def _search(
 def _asker(intent: Intent, run: Run, now: datetime) -> Asker:
     return Asker(
         principal=requester_of(run),
+        correlation=run.pk,
         now=now,
         agent=intent.principal,
         agent_version=intent.agent_version,
-        author=str(run.version.agent.author),
+        authors=authors_of(run.version),
         run=intent.run,
         step=intent.step,
         on_behalf_of=intent.on_behalf_of,
@@ -178,14 +180,12 @@ def _call_model(intent: Intent, transcript: Transcript, permit: Permit) -> Outco
             completions.complete, spec, transcript.chat_request(), permit=permit, intent=intent
         )
     except Problem as problem:
-        return Outcome(
-            state=StepState.FAILED, turn=None, code=problem.code, facts={"problem": str(problem)}
-        )
-    facts = msgspec.to_builtins(completion.event)
+        return _unanswered(intent, problem)
     cost = {
         "tokens": completion.usage.input_tokens + completion.usage.output_tokens,
         "cost_micros": completion.usage.cost_micros,
-        "facts": facts,
+        "facts": msgspec.to_builtins(completion.event),
+        "events": (completion.event,),
     }
     answer = _text_of(completion.response)
     try:
@@ -196,6 +196,20 @@ def _call_model(intent: Intent, transcript: Transcript, permit: Permit) -> Outco
         correction = CorrectionTurn(answer=answer, problem=str(problem))
         return Outcome(state=StepState.FAILED, turn=correction, code="answer_unusable", **cost)
     return Outcome(state=StepState.ENDED, turn=turn, **cost)
+
+
+def _unanswered(intent: Intent, problem: Problem) -> Outcome:
+    """A model that gave no answer; it may have given one, and charged, that never arrived."""
+    failed = ModelCallFailed(
+        route=intent.resource, code=problem.code, attempts=problem.details.get("attempts") or []
+    )
+    return Outcome(
+        state=StepState.UNKNOWN if may_have_acted(problem) else StepState.FAILED,
+        turn=None,
+        code=problem.code,
+        facts={"problem": str(problem)},
+        events=(failed,),
+    )
 
 
 def _text_of(response: dict[str, Any]) -> str:

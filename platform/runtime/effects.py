@@ -25,7 +25,7 @@ from runtime.events import (
 from runtime.models import Run, RunState, Step, StepState
 from runtime.outcomes import Outcome, refusal
 from runtime.planning import Refused
-from runtime.queries import evidence_of, requester_of
+from runtime.queries import authors_of, evidence_of, requester_of
 from runtime.taking import Taking, agent_principal, idempotency_key, record
 from runtime.transcripts import Transcript
 
@@ -68,7 +68,7 @@ def govern(taking: Taking) -> tuple[Step, Permit] | None:
     ResourceUnknown where what it asks for was removed, and ToolChanged where it was held, and its
     tool is another now: then nothing of this is kept, and its approval was not used.
     """
-    with transaction.atomic():
+    with transaction.atomic(durable=True):
         leases.confirm(taking.run)
         step = taking.row()
         if step is not None and step.state == StepState.BEGUN:
@@ -89,7 +89,7 @@ def _decide(taking: Taking) -> decisions.Decision:
         taking.intent,
         principal=requester_of(taking.run),
         resource=resources.asked_for(taking.intent),
-        author=str(taking.run.version.agent.author),
+        authors=authors_of(taking.run.version),
         evidence=evidence_of(taking.transcript),
         now=taking.now,
     )
@@ -121,7 +121,8 @@ def _renew(taking: Taking, step: Step) -> decisions.Decision:
         decision=step.decision,
         principal=requester_of(taking.run),
         resource=resources.asked_for(taking.intent),
-        author=str(taking.run.version.agent.author),
+        authors=authors_of(taking.run.version),
+        evidence=evidence_of(taking.transcript),
         now=taking.now,
     )
 
@@ -181,7 +182,7 @@ def _begin(taking: Taking, step: Step | None, decision: Allowed) -> tuple[Step, 
         attempt=attempt,
         idempotency_key=idempotency_key(begun),
         tool_sha256=begun.tool_sha256,
-        **names_of(taking.intent),
+        **names_of(taking.intent, decision.decision_id),
     )
     taking.record(event)
     return begun, decision.permit
@@ -205,7 +206,7 @@ def perform(taking: Taking, step: Step, permit: Permit) -> Outcome:
         now=taking.now,
     )
     ended_at = taking.now + timedelta(seconds=monotonic() - began)
-    with transaction.atomic():
+    with transaction.atomic(durable=True):
         leases.confirm(taking.run, states=(RunState.ACTIVE, RunState.CANCELLED))
         _end(taking, step, outcome, ended_at)
     return outcome
@@ -224,13 +225,17 @@ def _end(taking: Taking, step: Step, outcome: Outcome, ended_at: datetime) -> No
     run.tokens += outcome.tokens
     run.cost_micros += outcome.cost_micros
     Run.objects.filter(pk=run.pk).update(tokens=run.tokens, cost_micros=run.cost_micros)
-    taking.record(_event(taking.intent, outcome))
+    for event in outcome.events:
+        taking.record(event)
+    taking.record(_event(taking.intent, step, outcome))
 
 
-def _event(intent: Intent, outcome: Outcome) -> EffectEnded | EffectFailed | EffectUnknown:
-    names = names_of(intent)
+def _event(
+    intent: Intent, step: Step, outcome: Outcome
+) -> EffectEnded | EffectFailed | EffectUnknown:
+    names = names_of(intent, step.decision)
     if outcome.happened:
-        return EffectEnded(outcome_sha256=outcome.digest(), facts=outcome.facts, **names)
+        return EffectEnded(outcome_sha256=outcome.digest(), **names)
     if outcome.state == StepState.UNKNOWN:
         return EffectUnknown(code=outcome.code or "unknown", **names)
     return EffectFailed(code=outcome.code or "failed", **names)

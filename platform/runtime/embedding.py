@@ -7,19 +7,18 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from django.db import transaction
 
-from audit import canonical, ledger
+from audit import canonical
 from audit.errors import Problem
-from audit.events import Event
 from gateway import embeddings, portal, requests
 from gateway import queries as gateway_queries
 from gateway.embeddings import Embedded
-from governance import decisions
-from governance.events import actor_of
+from governance.decisions import Allowed
 from governance.intents import CallModel
-from runtime import resources
-from runtime.events import EffectBegun, EffectEnded, EffectFailed, names_of
+from governance.permits import Permit
+from governance.verdicts import Authors
+from runtime import acts
+from runtime.acts import Act, Done
 from tenants import isolation
 from tenants.principals import Principal
 
@@ -34,27 +33,27 @@ class EmbeddingDenied(Problem):
 
 
 class Asker(msgspec.Struct, frozen=True, kw_only=True):
-    """For whom texts are embedded: a principal alone, or an agent's run on a requester's behalf."""
+    """For whom texts are embedded: a principal alone, or an agent's run on a requester's behalf.
+
+    `correlation` is the run's, or that of the act which the embedding is part of.
+    """
 
     principal: Principal
+    correlation: UUID
     now: datetime
     agent: str | None = None
     agent_version: str | None = None
-    author: str | None = None
+    authors: Authors | None = None
     run: str | None = None
     step: int | None = None
     on_behalf_of: str | None = None
-
-    @property
-    def correlation(self) -> UUID | None:
-        """The run that the embedding is part of."""
-        return UUID(self.run) if self.run else None
 
 
 def through(route: str, asker: Asker) -> Embed:
     """A function that embeds texts through `route`, each call decided and recorded.
 
-    Its calls raise EmbeddingDenied, RouteUnknown, and the gateway's problems.
+    Its calls raise EmbeddingDenied (nobody can wait for a reviewer here), RouteUnknown, and the
+    gateway's problems.
     """
 
     def embed(texts: Sequence[str]) -> Embedded:
@@ -76,41 +75,21 @@ def through(route: str, asker: Asker) -> Embed:
 
 def _perform(intent: CallModel, texts: Sequence[str], asker: Asker) -> Embedded:
     spec = gateway_queries.route_spec(intent.resource)
-    decision = _begin(intent, asker)
-    names = names_of(intent)
-    try:
-        embedded = portal.call(
-            embeddings.embed, spec, list(texts), permit=decision.permit, intent=intent
-        )
-    except Problem as problem:
-        _record(intent, asker, EffectFailed(code=problem.code, **names))
-        raise
-    facts = {"model": embedded.model, "version": embedded.version, "count": len(embedded.vectors)}
-    ended = EffectEnded(outcome_sha256=canonical.digest(facts), facts=facts, **names)
-    _record(intent, asker, embedded.event, ended)
-    return embedded
-
-
-def _begin(intent: CallModel, asker: Asker) -> decisions.Allowed:
-    with transaction.atomic():
-        decision = decisions.decide(
-            intent,
-            principal=asker.principal,
-            resource=resources.asked_for(intent),
-            author=asker.author,
-            now=asker.now,
-        )
-        if isinstance(decision, decisions.Allowed):
-            begun = EffectBegun(**names_of(intent))
-            _record(intent, asker, begun)
-            return decision
-    reason = (
-        decision.reason if isinstance(decision, decisions.Denied) else "it would need an approval"
+    act = Act(
+        intent=intent,
+        principal=asker.principal,
+        authors=asker.authors,
+        correlation=asker.correlation,
+        now=asker.now,
     )
-    raise EmbeddingDenied(route=intent.resource, reason=reason)
+    decision = acts.begin(act)
+    if not isinstance(decision, Allowed):
+        reason = getattr(decision, "reason", "it would need an approval")
+        raise EmbeddingDenied(route=intent.resource, reason=reason)
 
+    def embed(permit: Permit) -> tuple[Embedded, Done]:
+        embedded = portal.call(embeddings.embed, spec, list(texts), permit=permit, intent=intent)
+        facts = {"model": embedded.model, "version": embedded.version, "count": len(texts)}
+        return embedded, Done(canonical.digest(facts), (embedded.event,))
 
-def _record(intent: CallModel, asker: Asker, *events: Event) -> None:
-    with transaction.atomic():
-        for event in events:
-            ledger.record(event, actor=actor_of(intent), correlation=asker.correlation)
+    return acts.perform(act, decision, embed)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
+from uuid import UUID
 
 from audit.events import Event
 from governance.intents import Intent
@@ -15,12 +16,17 @@ class IntentNames(TypedDict):
     action: str
     resource: str
     step: int | None
+    decision: str
 
 
-def names_of(intent: Intent) -> IntentNames:
-    """The intent as the entries about its effect name it."""
+def names_of(intent: Intent, decision: UUID | None) -> IntentNames:
+    """The intent as its effect's entries name it; `decision` is the entry that allowed it."""
     return IntentNames(
-        digest=intent.digest, action=intent.action, resource=intent.resource, step=intent.step
+        digest=intent.digest,
+        action=intent.action,
+        resource=intent.resource,
+        step=intent.step,
+        decision=str(decision) if decision else "",
     )
 
 
@@ -127,6 +133,7 @@ class EffectBegun(Event, kind="effect.begun"):
     digest: str
     action: str
     resource: str
+    decision: str = ""
     step: int | None = None
     attempt: int = 1
     idempotency_key: str | None = None
@@ -140,8 +147,8 @@ class EffectEnded(Event, kind="effect.ended"):
     action: str
     resource: str
     outcome_sha256: str
+    decision: str = ""
     step: int | None = None
-    facts: dict[str, Any] = {}
 
 
 class EffectFailed(Event, kind="effect.failed"):
@@ -151,6 +158,7 @@ class EffectFailed(Event, kind="effect.failed"):
     action: str
     resource: str
     code: str
+    decision: str = ""
     step: int | None = None
 
 
@@ -161,4 +169,19 @@ class EffectUnknown(Event, kind="effect.unknown"):
     action: str
     resource: str
     code: str
+    decision: str = ""
     step: int | None = None
+
+
+class LedgerViewed(Event, kind="ledger.viewed"):
+    """Somebody looked at an entry in full."""
+
+    entry: str
+
+
+class LedgerExported(Event, kind="ledger.exported"):
+    """Somebody took out a bundle: `size` entries under the root `root`."""
+
+    size: int
+    root: str
+    not_covered: int

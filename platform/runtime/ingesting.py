@@ -29,7 +29,9 @@ def ingest(document_id: UUID, *, now: datetime) -> None:
     uploader = principal_named(document.uploaded_by_kind, document.uploaded_by)
     route = document.collection.embedding_route
     ingestion.ingest(
-        document_id, embed=embedding.through(route, Asker(principal=uploader, now=now)), now=now
+        document_id,
+        embed=embedding.through(route, Asker(principal=uploader, correlation=document_id, now=now)),
+        now=now,
     )
 
 

@@ -53,6 +53,7 @@ def leave_unknown(run: Run, step: Step, *, now: datetime) -> None:
             action=step.action,
             resource=step.resource,
             step=step.number,
+            decision=str(step.decision or ""),
             code=CODE,
         ),
     )

@@ -12,8 +12,8 @@ from django.db.models import QuerySet
 
 from audit import bundles, ledger, queries
 from audit.bundles import Exported
-from audit.events import Event
 from audit.queries import EntryUnknown
+from runtime.events import LedgerExported, LedgerViewed
 from runtime.queries import runs_visible_to
 from tenants.principals import Principal
 
@@ -21,20 +21,6 @@ if TYPE_CHECKING:
     from audit.models import Entry
 
 READERS = ("admin", "auditor")
-
-
-class LedgerViewed(Event, kind="ledger.viewed"):
-    """Somebody looked at an entry in full."""
-
-    entry: str
-
-
-class LedgerExported(Event, kind="ledger.exported"):
-    """Somebody took out a bundle: `size` entries under the root `root`."""
-
-    size: int
-    root: str
-    not_covered: int
 
 
 def entries(*, principal: Principal, **filters: Any) -> QuerySet[Entry]:

@@ -7,12 +7,16 @@ from typing import Any
 
 import msgspec
 
+from audit.events import Event
 from runtime.models import StepState
 from runtime.transcripts import CorrectionTurn, ResultTurn, Turn
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of an effect: how it ended, what the transcript says, and what it cost."""
+    """What came of an effect: how it ended, what the transcript says, and what it cost.
+
+    `facts` are for the step's row; `events` are recorded before the effect's end.
+    """
 
     state: StepState
     turn: Turn | None
@@ -20,6 +24,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int = 0
     cost_micros: int = 0
     facts: dict[str, Any] = {}
+    events: tuple[Event, ...] = ()
 
     @property
     def happened(self) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 from django.db.models import QuerySet
 
 from audit.errors import Problem
+from governance.verdicts import Authors
 from retrieval.models import Collection
 from runtime.models import Agent, AgentVersion, Run, Step, Tool
 from runtime.transcripts import Offer, ResultTurn, Transcript, Turn
@@ -161,6 +162,11 @@ def _evidence(turn: ResultTurn) -> list[dict[str, Any]]:
 def _place(passage: dict[str, Any]) -> str:
     where = passage["heading"] or (f"page {passage['page']}" if passage["page"] else "")
     return f"{passage['document']}, {where}" if where else str(passage["document"])
+
+
+def authors_of(version: AgentVersion) -> Authors:
+    """Who wrote the agent and this version of it: neither may vote on what it proposes."""
+    return Authors(agent=str(version.agent.author), version=str(version.author))
 
 
 def requester_of(run: Run) -> Principal:

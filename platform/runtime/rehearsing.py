@@ -6,13 +6,12 @@ from typing import Any
 
 import msgspec
 
-from governance import grants, policies, policy_sets, verdicts
+from governance import decisions, policies, policy_sets
 from governance.intents import CallModel, Intent, SearchCollection, UseTool
 from governance.policies import CompiledPolicies, Verdict
-from governance.verdicts import PrincipalFacts
 from runtime import resources, toolbox
-from runtime.models import Agent
-from runtime.queries import latest_version
+from runtime.models import Agent, AgentVersion
+from runtime.queries import authors_of, latest_version
 from tenants import isolation
 from tenants.principals import Principal
 
@@ -40,21 +39,24 @@ def verdict_on(question: Question, *, by: Principal, text: str | None = None) ->
     while the agent has no version, PolicyInvalid for a draft.
     """
     by.require("admin", "builder", "reviewer", "auditor")
-    intent = _intent(question, by)
-    resource = resources.asked_for(intent)
-    agent = question.agent
-    facts = PrincipalFacts(owner=str(agent.author)) if agent else PrincipalFacts(roles=by.roles)
-    granted = agent is not None and grants.has(agent.slug, resource)
-    return verdicts.judge(_policies(text), intent, facts, resource, granted=granted)
+    version = latest_version(question.agent) if question.agent else None
+    intent = _intent(question, by, version)
+    return decisions.rehearse(
+        intent,
+        principal=by,
+        resource=resources.asked_for(intent),
+        authors=authors_of(version) if version else None,
+        policies=_policies(text),
+    )
 
 
-def _intent(question: Question, by: Principal) -> Intent:
+def _intent(question: Question, by: Principal, version: AgentVersion | None) -> Intent:
     agent = question.agent
     return ACTIONS[question.action](
         tenant=isolation.current().slug,
         principal_kind="agent" if agent else by.kind,
         principal=agent.slug if agent else by.id,
-        agent_version=str(latest_version(agent).number) if agent else None,
+        agent_version=str(version.number) if version else None,
         resource=question.resource,
         arguments=question.arguments,
         on_behalf_of=question.on_behalf_of,

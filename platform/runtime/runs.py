@@ -36,6 +36,7 @@ from tenants.principals import Principal
 LONGEST_TASK = 100_000
 LONGEST_NAME = 200
 REPAIRS = 2
+GIVERS = ("admin", "builder", "reviewer")
 MOST_EXPIRED = 500
 
 
@@ -58,8 +59,10 @@ def start(
 ) -> Run:
     """Give the agent's newest version a task: the run, its entry and the nudge in one commit.
 
-    Raises TaskInvalid, AgentUnknown.
+    Client apps give tasks, and members who do more than read. Raises NotPermitted, TaskInvalid,
+    AgentUnknown.
     """
+    _check_may_give_tasks(principal)
     _check_task(task, on_behalf_of)
     version = latest_version(agent)
     event = RunStarted(
@@ -80,6 +83,11 @@ def start(
         ledger.record(event, actor=principal.actor, correlation=run.pk)
         nudges.after_commit(run.pk)
     return run
+
+
+def _check_may_give_tasks(principal: Principal) -> None:
+    if principal.kind == "member":
+        principal.require(*GIVERS)
 
 
 def _check_task(task: str, on_behalf_of: str | None) -> None:
@@ -204,14 +212,11 @@ def settle_approval(
 ) -> Approval:
     """Record a vote, and queue the run that waits for it, in one commit.
 
-    Resuming is taking the same step again, so a rule that changed meanwhile wins. Neither the
-    agent's author nor the author of the version that acts may vote. Raises what
+    Resuming is taking the same step again, so a rule that changed meanwhile wins. Raises what
     `approvals.approve` and `approvals.reject` raise.
     """
     with transaction.atomic():
         run = _locked(approval)
-        if run is not None and by.id == str(run.version.author):
-            raise approvals.AuthorCannotVote(approval=str(approval.pk))
         if verdict == "approve":
             settled = approvals.approve(approval, by=by, now=now, reason=reason)
         else:
@@ -256,7 +261,11 @@ def _wake(approval: Approval, run: Run | None) -> None:
 
 
 def cancel(run: Run, *, by: Principal, now: datetime) -> None:
-    """End a run; what it has begun is not undone, and nothing new begins. Raises RunOver."""
+    """End a run; what it has begun is not undone, and nothing new begins.
+
+    Whoever may give tasks may end those that they see. Raises NotPermitted, RunOver.
+    """
+    _check_may_give_tasks(by)
     with transaction.atomic():
         unfinished = [RunState.ACTIVE, RunState.HELD]
         changed = Run.objects.filter(pk=run.pk, state__in=unfinished).update(

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
-from django.db import transaction
-
-from audit import canonical, ledger
+from audit import canonical
 from audit.errors import Problem
-from audit.events import Event
-from governance import decisions
+from audit.ids import new_id
 from governance.decisions import Allowed, Held
 from governance.intents import SearchCollection
+from governance.permits import Permit
 from retrieval import search
 from retrieval.filtering import EVERYTHING, Filters
 from retrieval.models import Collection
+from retrieval.queries import DEFAULT_LIMIT
 from retrieval.search import Found
-from runtime import embedding, resources
+from runtime import acts, embedding
+from runtime.acts import Act, Done
 from runtime.embedding import Asker
-from runtime.events import EffectBegun, EffectEnded, EffectFailed
 from tenants import isolation
 from tenants.principals import Principal
 
@@ -44,7 +42,7 @@ def find(
     *,
     by: Principal,
     now: datetime,
-    limit: int = search.DEFAULT_LIMIT,
+    limit: int = DEFAULT_LIMIT,
     filters: Filters = EVERYTHING,
 ) -> list[Found]:
     """The best passages for `query`, best first. MUST NOT be called in a transaction.
@@ -58,45 +56,28 @@ def find(
         principal_kind=by.kind,
         principal=by.id,
         resource=collection.slug,
-        arguments={"query": query, "limit": limit},
+        arguments={"query": query, "limit": limit, "filters": filters.as_json()},
     )
-    decision = _begin(intent, by, now)
-    embed = embedding.through(collection.embedding_route, Asker(principal=by, now=now))
-    try:
+    act = Act(
+        intent=intent, principal=by, authors=None, correlation=new_id(), now=now, may_hold=True
+    )
+    decision = acts.begin(act)
+    if isinstance(decision, Held):
+        raise SearchHeld(collection=intent.resource, approval=str(decision.approval.pk))
+    if not isinstance(decision, Allowed):
+        raise SearchDenied(collection=intent.resource, reason=decision.reason)
+    asker = Asker(principal=by, correlation=act.correlation, now=now)
+
+    def look(permit: Permit) -> tuple[list[Found], Done]:
         found = search.find(
             collection,
             query,
-            embed=embed,
-            permit=decision.permit,
+            embed=embedding.through(collection.embedding_route, asker),
+            permit=permit,
             intent=intent,
             limit=limit,
             filters=filters,
         )
-    except Problem as problem:
-        _record(EffectFailed(code=problem.code, **_names(intent)), by)
-        raise
-    shown = [str(hit.passage.pk) for hit in found]
-    _record(EffectEnded(outcome_sha256=canonical.digest(shown), **_names(intent)), by)
-    return found
+        return found, Done(canonical.digest([str(hit.passage.pk) for hit in found]))
 
-
-def _begin(intent: SearchCollection, by: Principal, now: datetime) -> Allowed:
-    with transaction.atomic():
-        decision = decisions.decide(
-            intent, principal=by, resource=resources.asked_for(intent), author=None, now=now
-        )
-        if isinstance(decision, Allowed):
-            _record(EffectBegun(**_names(intent)), by)
-            return decision
-    if isinstance(decision, Held):
-        raise SearchHeld(collection=intent.resource, approval=str(decision.approval.pk))
-    raise SearchDenied(collection=intent.resource, reason=decision.reason)
-
-
-def _names(intent: SearchCollection) -> dict[str, Any]:
-    return {"digest": intent.digest, "action": intent.action, "resource": intent.resource}
-
-
-def _record(event: Event, by: Principal) -> None:
-    with transaction.atomic():
-        ledger.record(event, actor=by.actor)
+    return acts.perform(act, decision, look)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from django.db import connection, transaction
 
@@ -20,9 +20,9 @@ from tenants.models import Tenant
 from tenants.principals import Principal
 
 
-async def load(tenant: str) -> Snapshot:
+async def load(tenant: str, *, now: datetime) -> Snapshot:
     """The snapshot of the tenant with this slug. Raises TenantUnknown, SecretUnreadable, …"""
-    return await threads.acting_for(tenant, lambda: read(now=datetime.now(UTC)))
+    return await threads.acting_for(tenant, lambda: read(now=now))
 
 
 def read(*, now: datetime) -> Snapshot:

@@ -18,7 +18,7 @@ from governance.evidence import storable
 from runtime import schemas as json_schemas
 from runtime.events import ToolAdded, ToolChanged, ToolRemoved
 from runtime.models import TOOL_SLUG, Effect, Tool
-from runtime.tools import PLACE, ToolSpec
+from runtime.tools import PLACE, ToolSpec, climbs
 from tenants import configuration, encryption, outgoing
 from tenants.principals import Principal
 
@@ -160,7 +160,7 @@ def sha256_of(tool: Tool) -> str:
 
 
 def _refit(by: Principal, now: datetime) -> None:
-    policy_sets.refit(tools=schemas(), by=by, now=now)
+    policy_sets.refit(tools=schemas, by=by, now=now)
     configuration.touch()
 
 
@@ -212,6 +212,8 @@ def _check_address(definition: Definition) -> None:
             reason="its URL is ASCII without a fragment; braces hold a parameter's name."
         )
     outgoing.check_url(blank)
+    if climbs(blank.partition("?")[0]):
+        raise ToolInvalid(reason="its path has a segment . or .., which leads elsewhere.")
     # What check_url has seen is what is called: nothing before the path is a place.
     if "{" in url.partition("://")[2].replace("?", "/").partition("/")[0] or "{" in url[:8]:
         raise ToolInvalid(

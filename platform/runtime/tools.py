@@ -20,6 +20,7 @@ from tenants import outgoing
 
 PLACE = re.compile(r"{([A-Za-z_][A-Za-z0-9_]*)}")
 LONGEST_URL = 8_000
+ELSEWHERE = "it would lead to another address"
 LONGEST_MESSAGE = 500
 SHORTEST_SECRET = 6
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -172,18 +173,15 @@ def filled(spec: ToolSpec, arguments: dict[str, Any]) -> tuple[str, dict[str, An
     url, rest = spec.url, dict(arguments)
     for name in set(PLACE.findall(url)) & set(arguments):
         text = str(rest.pop(name))
-        if f"{{{name}}}" in spec.url.partition("?")[0] and (not text or _climbs(text)):
-            raise ArgumentRefused(tool=spec.slug, name=name, reason=_ELSEWHERE)
+        if f"{{{name}}}" in spec.url.partition("?")[0] and (not text or climbs(text)):
+            raise ArgumentRefused(tool=spec.slug, name=name, reason=ELSEWHERE)
         url = url.replace(f"{{{name}}}", quote(text, safe=""))
-    if _climbs(url.split("://", 1)[-1].partition("?")[0]):
-        raise ArgumentRefused(tool=spec.slug, name="text", reason=_ELSEWHERE)
+    if climbs(url.partition("?")[0]):  # two places of one segment, together
+        raise ArgumentRefused(tool=spec.slug, name="text", reason=ELSEWHERE)
     return url, rest
 
 
-_ELSEWHERE = "it would lead to another address"
-
-
-def _climbs(text: str) -> bool:
+def climbs(text: str) -> bool:
     """Whether a server that decodes once or twice could read a `.` or `..` segment in it."""
     read = {text, unquote(text), unquote(unquote(text))}
     return any(part in {".", ".."} for words in read for part in re.split(r"[/\\;?#]", words))

@@ -11,8 +11,8 @@ from docx.table import Table
 from docx.text.paragraph import Paragraph
 from lxml import etree
 
-from retrieval.parsers.archives import check_directory, measure
 from retrieval.blocks import Block, Outline, one_line, table_texts
+from retrieval.parsers.archives import check_directory, measure
 from retrieval.parsers.protocol import DocumentCorrupt, DocumentEncrypted, NotWhatItSays
 
 _ARCHIVE = b"PK\x03\x04"

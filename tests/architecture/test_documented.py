@@ -15,7 +15,9 @@ from tests.environment import ROOT
 
 DOCS = ROOT / "docs"
 CURE = "run `python manage.py write_reference`"
-LINK = re.compile(r"\]\(([^)#:]+\.md)\)")
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+PICTURES = sorted((ROOT / "docs" / "pictures").glob("*.png"))
+MOST_PICTURE_BYTES = 200_000
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
@@ -56,6 +58,12 @@ def test_what_is_missing_is_noticed() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     targets = [page.parent / link for link in LINK.findall(page.read_text())]
     assert [str(target) for target in targets if not target.is_file()] == []
+
+
+def test_pictures_are_shown_and_small() -> None:
+    shown = "".join(page.read_text() for page in PAGES)
+    assert [str(path) for path in PICTURES if f"pictures/{path.name})" not in shown] == []
+    assert [str(path) for path in PICTURES if path.stat().st_size > MOST_PICTURE_BYTES] == []
 
 
 def test_the_readme_begins_with_commands_that_the_makefile_has() -> None:

@@ -59,13 +59,24 @@ def test_a_module_opens_by_saying_what_it_is_for(path: Path) -> None:
 
 def test_nobody_but_isolation_and_the_backend_moves_a_connection_between_tenants() -> None:
     moves = re.compile(
-        r"\bset_schema\(|\bset_tenant\(|set_schema_to_public\(|\bschema_context\(|SET ROLE"
+        r"\bset_schema\(|\bset_tenant\(|set_schema_to_public\(|\bschema_context\("
+        r"|\bSET (SESSION )?ROLE|\bRESET ROLE|SESSION AUTHORIZATION"
+        r"|set_config\('(role|search_path)'"
+        r"|tenant\.(de)?activate\(",
+        re.IGNORECASE,
     )
     allowed = {Path("tenants/isolation.py"), Path("tenants/postgresql/base.py")}
+    # The ledger's roles last for a transaction: SET LOCAL, which its end takes back.
+    allowed |= {Path("audit/roles.py"), Path("audit/group_commit.py")}
     found = [
         path for path in PRODUCT if path not in allowed and moves.search((ROOT / path).read_text())
     ]
     assert found == []
+
+
+def test_nobody_listens_to_signals_of_our_own() -> None:
+    signals = re.compile(r"django\.dispatch|\bSignal\(|@receiver")
+    assert [path for path in PRODUCT if signals.search((ROOT / path).read_text())] == []
 
 
 def test_nobody_but_audit_names_the_ledgers_tables() -> None:

@@ -201,7 +201,7 @@ async def test_a_silent_server_holds_nobody_up(parameters, committed_log):
             kwargs=over_wire, min_size=2, max_size=2, open=False, timeout=5
         ) as pool,
     ):
-        group = GroupCommit(pool, answer_seconds=0.3)
+        group = GroupCommit(pool, answer_seconds=1)
         await group.record(committed_log.role, note, actor=SYSTEM)
         cut.set()
         began = asyncio.get_running_loop().time()
@@ -209,9 +209,9 @@ async def test_a_silent_server_holds_nobody_up(parameters, committed_log):
             *(group.record(committed_log.role, note, actor=SYSTEM) for _ in range(3)),
             return_exceptions=True,
         )
-        assert asyncio.get_running_loop().time() - began < 2
+        assert asyncio.get_running_loop().time() - began < 4
         silent = [str(answer).partition(": ")[2] for answer in answers]
-        assert silent == ["the database was silent for 0.3 seconds."] * 3
+        assert silent == ["the database was silent for 1 seconds."] * 3
         cut.clear()
         await _soon(group.record, committed_log.role, note, actor=SYSTEM)
         assert pool.get_stats()["returns_bad"] == 1

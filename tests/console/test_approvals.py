@@ -114,14 +114,15 @@ def test_an_auditor_reads_and_sees_why_there_is_no_vote(house: House) -> None:
 
 
 def test_whoever_asked_sees_why_they_can_not_vote_and_can_not(house: House) -> None:
-    Approval.objects.update(requester=house.desk.cast.bob.id)
+    bob = house.desk.cast.bob.id
+    Approval.objects.update(requester=bob, excluded=[bob])
     assert "You asked for this" in house.bob.words(f"/approvals/{house.approval}")
     assert _vote(house, "bob", "approve").status_code == 403
     assert _approval(house).state == State.PENDING
 
 
 def test_the_agents_author_sees_why_they_can_not_vote_and_can_not(house: House) -> None:
-    Approval.objects.update(agent_author=house.desk.cast.alice.id)
+    Approval.objects.update(excluded=[house.desk.cast.alice.id])
     assert "You wrote this agent" in house.alice.words(f"/approvals/{house.approval}")
     assert _vote(house, "alice", "approve").status_code == 403
     assert _approval(house).state == State.PENDING

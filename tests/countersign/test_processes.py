@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -197,6 +198,26 @@ def test_whoever_presses_ctrl_c_again_does_not_break_the_stopping() -> None:
             signal.raise_signal(number)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_while_a_child_is_started_takes_effect_once_the_child_is_known(
+    run: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = subprocess.Popen
+
+    def interrupted(*args: Any, **more: Any) -> Any:
+        child = real(*args, **more)
+        signal.raise_signal(signal.SIGINT)
+        return child
+
+    monkeypatch.setattr(processes.subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.start("web", SLEEP)
+    monkeypatch.undo()
+    (child,) = run._running.values()
+    assert _alive(child.pid)
+    run.stop()
+    assert not _alive(child.pid)
 
 
 def test_a_wrong_environment_is_said_before_anything_starts(

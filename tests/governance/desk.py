@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from cast import Cast
-from django.db import transaction
+from django.db import connection, transaction
 
+from audit.errors import Problem
 from audit.ids import new_id
 from governance import approvals, decisions, grants, policy_sets
 from governance.decisions import Decision, Held
 from governance.intents import UseTool
 from governance.models import Approval, PolicySet
 from governance.resources import Resource
+from governance.verdicts import Authors
 from runtime.models import Tool
+from tenants import isolation
 from tenants.principals import Principal
 
 TOOLS: Mapping[str, dict[str, Any]] = {
@@ -41,6 +45,10 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def tool(self) -> Tool:
         return self.tools["refund_order"]
+
+    @property
+    def authors(self) -> Authors:
+        return Authors(agent=self.acme.dave.id, version=self.acme.dave.id)
 
     def refund(self, **changes: Any) -> UseTool:
         return self._intent("refund_order", {"order_id": "A1", "amount": 9000}, 2, changes)
@@ -75,7 +83,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
         values: dict[str, Any] = {
             "principal": self.robo,
             "resource": self.resource_of(intent),
-            "author": self.acme.dave.id,
+            "authors": self.authors,
             "now": self.now,
         }
         # Durable would be refused inside of a test's transaction; this is the caller's commit.
@@ -91,14 +99,15 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
         values: dict[str, Any] = {"by": self.acme.bob, "now": self.now}
         return approvals.approve(approval, **(values | changes))
 
-    def save(self, text: str) -> PolicySet:
-        return policy_sets.save(text, tools=TOOLS, by=self.acme.alice, now=self.now)
+    def save(self, text: str, **changes: Any) -> PolicySet:
+        values: dict[str, Any] = {"tools": lambda: TOOLS, "by": self.acme.alice, "now": self.now}
+        return policy_sets.save(text, **(values | changes))
 
 
 def furnish(acme: Cast, now: datetime) -> Desk:
     """Policies, two tools and their grants, in the tenant that is acting."""
     policy_sets.begin(now)
-    policy_sets.refit(tools=TOOLS, by=acme.alice, now=now)
+    policy_sets.refit(tools=lambda: TOOLS, by=acme.alice, now=now)
     tools = {
         slug: Tool.objects.create(
             slug=slug,
@@ -115,3 +124,31 @@ def furnish(acme: Cast, now: datetime) -> Desk:
         grants.grant("refund-desk", tool, by=acme.alice)
     robo = Principal(kind="client_app", id="robo", name="Robo", tenant="acme")
     return Desk(acme=acme, robo=robo, tools=tools, run=str(new_id()), now=now)
+
+
+def in_acme(desk: Desk, act: Callable[[], Any]) -> Any:
+    """What `act` returns, or the problem that it raises, on a connection of its own thread's."""
+    try:
+        with isolation.acting_for(desk.acme.tenant):
+            return act()
+    except Problem as refused:
+        return refused
+    finally:
+        connection.close()
+
+
+def at_once(desk: Desk, *acts: Callable[[], Any]) -> list[Any]:
+    """Each act on a connection of its own, all starting together; what each returned or raised."""
+    results: list[Any] = [None] * len(acts)
+    start = threading.Barrier(len(acts))
+
+    def run(position: int, act: Callable[[], Any]) -> None:
+        start.wait(timeout=10)
+        results[position] = in_acme(desk, act)
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(acts)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results

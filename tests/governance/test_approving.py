@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from cast import Cast
-from django.db import connection, transaction
+from django.db import transaction
 
 from audit import queries as ledger
 from governance import approvals, grants, queries
@@ -22,13 +20,15 @@ from governance.approvals import (
     AuthorCannotVote,
     ReasonRequired,
     RequesterCannotVote,
+    VoterBarred,
 )
 from governance.decisions import Allowed, Decision, Denied, Held
 from governance.models import Approval, State, Vote
 from governance.policies import Verdict
-from tenants import isolation
+from governance.verdicts import Authors
+from tenants import isolation, members
 from tenants.principals import NotPermitted, Principal
-from tests.governance.desk import Desk
+from tests.governance.desk import Desk, at_once
 
 LATE = approvals.WAITS
 
@@ -92,7 +92,7 @@ def test_a_reviewer_and_an_admin_may_vote(desk: Desk) -> None:
 
 @pytest.mark.parametrize("who", ["carol", "dave"])
 def test_without_the_role_nobody_votes(desk: Desk, who: str) -> None:
-    approval = desk.hold(author="somebody-else")
+    approval = desk.hold(authors=Authors(agent="somebody", version="else"))
     with pytest.raises(NotPermitted):
         desk.approve(approval, by=getattr(desk.acme, who))
 
@@ -121,12 +121,47 @@ def test_whoever_it_is_done_for_cannot_vote(desk: Desk) -> None:
         desk.approve(approval)
 
 
-def test_the_agents_author_cannot_vote(desk: Desk) -> None:
-    approval = desk.hold(author=desk.acme.bob.id)
-    with pytest.raises(AuthorCannotVote):
-        desk.approve(approval)
-    assert approval not in queries.votable(principal=desk.acme.bob)
-    assert approval in queries.votable(principal=desk.acme.alice)
+@pytest.mark.parametrize("wrote", ["agent", "version"])
+def test_neither_the_agents_author_nor_its_versions_can_vote(desk: Desk, wrote: str) -> None:
+    ids = {"agent": desk.acme.dave.id, "version": desk.acme.dave.id, wrote: desk.acme.bob.id}
+    approval = desk.hold(authors=Authors(**ids))
+    for vote in (approvals.approve, approvals.reject):
+        with pytest.raises(AuthorCannotVote):
+            vote(approval, by=desk.acme.bob, now=desk.now, reason="mine")
+    assert desk.approve(approval, by=desk.acme.alice).state == State.APPROVED
+
+
+def test_the_row_lists_everybody_who_may_not_vote(desk: Desk) -> None:
+    authors = Authors(agent=desk.acme.dave.id, version=desk.acme.alice.id)
+    approval = desk.hold(desk.refund(on_behalf_of="erin"), authors=authors)
+    approval.refresh_from_db()
+    assert approval.excluded == sorted(
+        ["erin", desk.robo.id, desk.acme.dave.id, desk.acme.alice.id]
+    )
+
+
+def test_votable_is_exactly_what_one_may_vote_on(desk: Desk) -> None:
+    acme = desk.acme
+    held = [
+        desk.hold(desk.refund(step=5)),
+        desk.hold(desk.refund(step=6), principal=acme.bob),
+        desk.hold(desk.refund(step=7, on_behalf_of=acme.bob.id)),
+        desk.hold(desk.refund(step=8), authors=Authors(agent=acme.bob.id, version=acme.alice.id)),
+        desk.hold(desk.refund(step=9), authors=Authors(agent=acme.dave.id, version=acme.bob.id)),
+    ]
+    for who in (acme.alice, acme.bob, acme.carol, acme.dave, desk.robo):
+        votable = list(queries.votable(principal=who))
+        assert votable == [approval for approval in held if may_vote(approval, who)]
+    assert len(queries.votable(principal=acme.alice)) == 4
+    assert len(queries.votable(principal=acme.bob)) == 1
+
+
+def may_vote(approval: Approval, who: Principal) -> bool:
+    try:
+        approvals.check_may_vote(approval, who)
+    except (NotPermitted, RequesterCannotVote, AuthorCannotVote):
+        return False
+    return True
 
 
 def test_one_vote_settles(desk: Desk) -> None:
@@ -159,14 +194,16 @@ def test_an_approval_that_was_not_used_in_time_allows_nothing(desk: Desk) -> Non
     assert kinds(desk)[-1] == "approval.expired"
 
 
-def test_the_sweep_expires_what_is_overdue_and_nothing_else(desk: Desk) -> None:
+def test_what_is_overdue_expires_once_and_nothing_else(desk: Desk) -> None:
     overdue, used, fresh = desk.hold(), desk.hold(desk.refund(step=5)), desk.refund(step=6)
     desk.approve(used)
     desk.decide(desk.refund(step=5))
     desk.hold(fresh, now=desk.now + timedelta(hours=1))
-    assert approvals.expire(desk.now) == []
-    assert approvals.expire(desk.now + LATE) == [overdue]
-    assert approvals.expire(desk.now + LATE) == []
+    for approval in (overdue, used, Approval.objects.get(step=6)):
+        assert not approvals.expire_one(approval, desk.now)
+        approval.refresh_from_db()
+        assert approvals.expire_one(approval, desk.now + LATE) == (approval == overdue)
+    assert not approvals.expire_one(overdue, desk.now + LATE)
     states = Approval.objects.order_by("step").values_list("state", flat=True)
     assert list(states) == ["expired", "spent", "pending"]
     entry = ledger.entries(kind="approval.expired", correlation=UUID(desk.run)).get()
@@ -185,6 +222,22 @@ def test_a_grant_that_was_revoked_wins_over_an_approval(desk: Desk) -> None:
     desk.approve(desk.hold())
     grants.revoke("refund-desk", desk.tool, by=desk.acme.alice)
     assert denial(desk.decide(desk.refund()))[0] == "not_granted"
+
+
+@pytest.mark.parametrize("gone", ["left", "role", "excluded"])
+def test_a_voter_who_may_not_vote_any_more_opens_nothing(desk: Desk, gone: str) -> None:
+    approval = desk.approve(desk.hold())
+    bob = UUID(desk.acme.bob.id)
+    if gone == "left":
+        members.remove(bob, by=desk.acme.alice)
+    elif gone == "role":
+        members.set_roles(bob, ["auditor"], by=desk.acme.alice)
+    else:
+        Approval.objects.filter(pk=approval.pk).update(excluded=[str(bob)])
+    code, reason = denial(desk.decide(desk.refund()))
+    assert code == "voter_barred"
+    assert reason.startswith("Whoever approved it could not approve it any more.")
+    assert "approval.spent" not in kinds(desk)
 
 
 def test_a_rejection_wins_over_a_policy_that_allows_now(desk: Desk) -> None:
@@ -246,6 +299,14 @@ class TestSpending:
         with pytest.raises(ApprovalUnusable):
             approvals.spend(desk.refund(), verdict=self.HELD, now=desk.now)
 
+    def test_what_a_former_member_approved_is_refused_and_stays_unspent(self, desk: Desk) -> None:
+        approval = desk.approve(desk.hold())
+        members.remove(UUID(desk.acme.bob.id), by=desk.acme.alice)
+        with pytest.raises(VoterBarred):
+            approvals.spend(desk.refund(), verdict=self.HELD, now=desk.now)
+        approval.refresh_from_db()
+        assert approval.state == State.APPROVED
+
     def test_too_late_is_refused(self, desk: Desk) -> None:
         desk.approve(desk.hold())
         with pytest.raises(ApprovalExpired):
@@ -292,29 +353,6 @@ class TestSeeing:
         approval = desk.hold()
         with isolation.acting_for(globex.tenant), pytest.raises(queries.ApprovalUnknown):
             queries.access_approval(approval.pk, principal=globex.mallory)
-
-
-def at_once(desk: Desk, *acts: Callable[[], Any]) -> list[Any]:
-    """Each act on a connection of its own, all starting together; what each returned or raised."""
-    results: list[Any] = [None] * len(acts)
-    start = threading.Barrier(len(acts))
-
-    def run(position: int, act: Callable[[], Any]) -> None:
-        try:
-            with isolation.acting_for(desk.acme.tenant):
-                start.wait(timeout=10)
-                results[position] = act()
-        except (AlreadySettled, ApprovalExpired) as refused:
-            results[position] = refused
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(acts)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
 
 
 class TestRaces:

@@ -41,7 +41,7 @@ def test_a_granted_write_is_held_and_its_approval_shows_what_led_to_it(desk: Des
     decision = desk.decide(desk.refund(), evidence=evidence)
     assert isinstance(decision, Held)
     approval = Approval.objects.get(pk=decision.approval.pk)
-    assert approval.frozen_intent == desk.refund()
+    assert approval.intent == intents.as_json(desk.refund())
     assert approval.digest == desk.refund().digest
     assert (approval.state, approval.agent, approval.policy_version) == (
         "pending",
@@ -112,7 +112,7 @@ def test_no_decision_without_a_transaction(committed_desk: Desk) -> None:
             desk.lookup(),
             principal=desk.robo,
             resource=desk.resource_of(desk.lookup()),
-            author=desk.acme.dave.id,
+            authors=desk.authors,
             now=desk.now,
         )
 
@@ -138,7 +138,7 @@ def test_an_erroring_forbid_denies_and_is_named(desk: Desk) -> None:
 
 
 def test_an_agent_whose_author_is_not_known_is_denied(desk: Desk) -> None:
-    decision = desk.decide(desk.refund(), author=None)
+    decision = desk.decide(desk.refund(), authors=None)
     assert isinstance(decision, Denied)
     assert decision.code == "principal_unclear"
 
@@ -149,7 +149,7 @@ def test_a_resource_other_than_the_one_named_is_denied(desk: Desk) -> None:
             desk.lookup(),
             principal=desk.robo,
             resource=desk.resource_of(desk.refund()),
-            author=desk.acme.dave.id,
+            authors=desk.authors,
             now=desk.now,
         )
     assert isinstance(decision, Denied)
@@ -168,7 +168,7 @@ def test_a_client_app_may_ask_a_model_but_use_no_tool(desk: Desk) -> None:
     used = desk.refund(principal_kind="client_app", principal=desk.robo.id, agent_version=None)
     with transaction.atomic():
         allowed = decisions.decide(
-            asked, principal=desk.robo, resource=route, author=None, now=desk.now
+            asked, principal=desk.robo, resource=route, authors=None, now=desk.now
         )
     assert isinstance(allowed, Allowed)
     assert isinstance(desk.decide(used), Denied)
@@ -209,6 +209,44 @@ def test_a_held_intent_that_no_row_can_keep_is_denied(desk: Desk) -> None:
     assert decision.code == "unstorable"
 
 
+def test_where_nobody_can_wait_a_hold_is_a_denial_and_opens_no_approval(desk: Desk) -> None:
+    decision = desk.decide(desk.refund(), may_hold=False)
+    assert isinstance(decision, Denied)
+    assert decision.code == "approval_needed"
+    assert not Approval.objects.exists()
+    assert (last_entry().event["outcome"], last_entry().event["code"]) == (
+        "denied",
+        "approval_needed",
+    )
+    assert isinstance(desk.decide(desk.lookup(), may_hold=False), Allowed)
+
+
+def test_where_nobody_can_wait_a_pending_approval_denies_and_a_given_one_is_spent(
+    desk: Desk,
+) -> None:
+    approval = desk.hold()
+    decision = desk.decide(desk.refund(), may_hold=False)
+    assert isinstance(decision, Denied)
+    assert decision.code == "approval_needed"
+    desk.approve(approval)
+    assert isinstance(desk.decide(desk.refund(), may_hold=False), Allowed)
+
+
+def test_a_rehearsal_says_what_a_decision_would_and_records_nothing(desk: Desk) -> None:
+    before = queries.entries().count()
+    for intent, outcome in ((desk.lookup(), "allowed"), (desk.refund(), "held")):
+        verdict = decisions.rehearse(
+            intent,
+            principal=desk.robo,
+            resource=desk.resource_of(intent),
+            authors=desk.authors,
+            policies=policy_sets.active(),
+        )
+        assert verdict.outcome == outcome
+    assert queries.entries().count() == before
+    assert not Approval.objects.exists()
+
+
 def renew(desk: Desk, intent: UseTool, decision: Any) -> decisions.Decision:
     with transaction.atomic():
         return decisions.renew(
@@ -216,7 +254,7 @@ def renew(desk: Desk, intent: UseTool, decision: Any) -> decisions.Decision:
             decision=decision,
             principal=desk.robo,
             resource=desk.resource_of(intent),
-            author=desk.acme.dave.id,
+            authors=desk.authors,
             now=desk.now,
         )
 

@@ -12,7 +12,8 @@ from governance import policies, verdicts
 from governance.intents import CallModel, SearchCollection, UseTool
 from governance.policies import CompiledPolicies, Verdict
 from governance.resources import Resource
-from governance.verdicts import PrincipalFacts
+from governance.verdicts import Authors
+from tenants.principals import Principal
 
 TOOLS: dict[str, Any] = {
     "refund": {
@@ -21,7 +22,8 @@ TOOLS: dict[str, Any] = {
     }
 }
 ALL = '@id("all") permit(principal, action, resource);'
-OWNED = PrincipalFacts(owner="dave")
+WROTE = Authors(agent="dave", version="dave")
+ROBO = Principal(kind="client_app", id="robo", name="Robo", tenant="acme")
 
 
 def compiled(text: str = policies.DEFAULT_POLICY) -> CompiledPolicies:
@@ -47,7 +49,14 @@ def tool(effect: str = "write", slug: str = "refund") -> Resource:
 def judge(
     intent: Any, resource: Resource, *, text: str = policies.DEFAULT_POLICY, granted: bool = True
 ) -> Verdict:
-    return verdicts.judge(compiled(text), intent, OWNED, resource, granted=granted)
+    return put(compiled(text), intent, resource, granted=granted)
+
+
+def put(
+    policies_: CompiledPolicies | None, intent: Any, resource: Resource, **known: Any
+) -> Verdict:
+    values: dict[str, Any] = {"asker": ROBO, "authors": WROTE, "granted": True}
+    return verdicts.judge(policies_, intent, resource, **(values | known))
 
 
 def test_a_granted_write_is_held_under_the_version_that_judged_it() -> None:
@@ -70,7 +79,7 @@ def test_a_client_app_needs_no_grant_but_a_policy() -> None:
 
 
 def test_without_policies_everything_is_denied() -> None:
-    assert verdicts.judge(None, refund(), OWNED, tool(), granted=True).code == "no_policy"
+    assert put(None, refund(), tool()).code == "no_policy"
 
 
 @pytest.mark.parametrize(
@@ -85,6 +94,28 @@ def test_another_resource_than_the_named_one_is_denied(resource: Resource) -> No
 @pytest.mark.parametrize("version", [None, "", "three", "-1", "3.0"])
 def test_an_agent_without_a_proper_version_is_denied(version: str | None) -> None:
     assert judge(refund(agent_version=version), tool(), text=ALL).code == "principal_unclear"
+
+
+def test_policies_see_an_agents_owner_and_nothing_of_who_asks_for_its_run() -> None:
+    owned = (
+        '@id("o") permit(principal is Agent, action, resource) when { principal.owner == "dave" };'
+    )
+    alice = Principal(
+        kind="member", id="alice", name="Alice", tenant="acme", roles=frozenset({"admin"})
+    )
+    for authors, outcome in ((WROTE, "allowed"), (Authors(agent="eve", version="dave"), "denied")):
+        verdict = put(compiled(owned), refund(), tool(), asker=alice, authors=authors)
+        assert verdict.outcome == outcome
+    assert put(compiled(ALL), refund(), tool(), authors=None).code == "principal_unclear"
+
+
+def test_where_nobody_can_wait_what_would_be_held_is_denied() -> None:
+    held = judge(refund(), tool())
+    at_once = verdicts.at_once(held)
+    assert (at_once.outcome, at_once.code) == ("denied", "approval_needed")
+    assert at_once.reasons == held.reasons
+    allowed = judge(refund(), tool("read"))
+    assert verdicts.at_once(allowed) == allowed
 
 
 def test_a_principal_of_no_known_kind_is_denied() -> None:
@@ -113,11 +144,9 @@ def test_policies_see_the_members_roles_and_on_whose_behalf() -> None:
         kind="Collection", slug="c", pk="1", attributes={"classification": "secret"}
     )
     for roles, allowed in (({"reviewer"}, "allowed"), ({"auditor"}, "denied")):
-        facts = PrincipalFacts(roles=frozenset(roles))
-        assert (
-            verdicts.judge(compiled(text), asked, facts, collection, granted=False).outcome
-            == allowed
-        )
+        bob = Principal(kind="member", id="bob", name="Bob", tenant="acme", roles=frozenset(roles))
+        verdict = put(compiled(text), asked, collection, asker=bob, authors=None, granted=False)
+        assert verdict.outcome == allowed
 
 
 def test_what_policies_cannot_type_does_not_deny() -> None:

@@ -140,8 +140,7 @@ def test_different_arguments_have_different_digests(
 def test_an_intent_survives_being_stored(arguments: dict[str, Any]) -> None:
     intent = refund(arguments=arguments)
     stored = msgspec.json.decode(msgspec.json.encode(intents.as_json(intent)))
-    assert intents.from_json(stored) == intent
-    assert intents.from_json(stored).digest == intent.digest
+    assert intents.canonical.digest(stored) == intent.digest
 
 
 def test_the_order_of_arguments_does_not_matter() -> None:
@@ -152,8 +151,3 @@ def test_the_order_of_arguments_does_not_matter() -> None:
 def test_what_cannot_be_hashed_exactly_is_refused(value: Any) -> None:
     with pytest.raises(NotCanonical):
         _ = refund(arguments={"amount": value}).digest
-
-
-def test_a_stored_intent_of_an_unknown_action_is_refused() -> None:
-    with pytest.raises(msgspec.ValidationError):
-        intents.from_json({**intents.as_json(refund()), "action": "burn"})

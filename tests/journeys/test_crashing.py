@@ -26,7 +26,7 @@ def test_a_worker_killed_in_the_middle_of_a_refund_repeats_nothing(
     now = datetime.now(UTC)
     desk = furnish(committed_acme, world, now)
     text = DEFAULT_POLICY + SMALL_REFUNDS
-    policy_sets.save(text, tools=toolbox.schemas(), by=desk.cast.alice, now=now)
+    policy_sets.save(text, tools=toolbox.schemas, by=desk.cast.alice, now=now)
     arrived, slow = threading.Event(), threading.Event()
 
     def dawdle(request: object) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from audit.ids import new_id
 from governance import permits
 from governance.intents import SearchCollection
@@ -22,7 +24,9 @@ def ask(
     filters: Filters = EVERYTHING,
 ) -> list[Found]:
     """Search with a permit that was minted for it."""
-    intent = searching(collection.slug, query, tenant=tenant)
+    named = searching(collection.slug, query, tenant=tenant)
+    asked = {"query": query, "limit": limit, "filters": filters.as_json()}
+    intent = msgspec.structs.replace(named, arguments=asked)
     permit = permits.mint(intent, new_id())
     return search.find(
         collection, query, embed=embed, permit=permit, intent=intent, limit=limit, filters=filters

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 import psycopg
 import pytest
 from cast import Cast
@@ -269,3 +270,14 @@ def test_raw_sql_meets_permission_denied_in_another_tenants_schema(
     ):
         cursor.execute(statement)
     assert isinstance(denied.value.__cause__, psycopg.errors.InsufficientPrivilege)
+
+
+def test_a_permit_to_search_one_document_does_not_open_the_whole_collection(
+    handbook: Collection, embed: Embed
+) -> None:
+    narrow = Filters(documents=[new_id()])
+    arguments = {"query": "order data", "limit": 5, "filters": narrow.as_json()}
+    intent = msgspec.structs.replace(searching("handbook", "order data"), arguments=arguments)
+    permit = permits.mint(intent, new_id())
+    with pytest.raises(search.IntentMismatch):
+        search.find(handbook, "order data", embed=embed, permit=permit, intent=intent, limit=5)

@@ -95,6 +95,8 @@ def test_one_slug_is_one_tool(acme: Cast, now: Any) -> None:
         ({"url": "https://pay.example/{invoice"}, "braces"),
         ({"url": "https://pay.example/x#{invoice}"}, "fragment"),
         ({"url": "https://pay.example/ü"}, "ASCII"),
+        ({"url": "https://pay.example/a/../{invoice}"}, "leads elsewhere"),
+        ({"url": "https://pay.example/a/%2e%2e/{invoice}"}, "leads elsewhere"),
         ({"url": "https://pay.example/x?cents=1"}, "holds already"),
         ({"headers": {"Idempotency-KEY": "mine"}}, "not yours"),
         ({"headers": {"Host": "elsewhere.example"}}, "not yours"),

@@ -138,7 +138,7 @@ def test_a_refund_whose_tool_became_another_meanwhile_is_not_tried_again(
 ) -> None:
     policy = '@id("all") permit (principal, action, resource is Tool);'
     text = DEFAULT_POLICY + policy
-    policy_sets.save(text, tools=toolbox.schemas(), by=desk.cast.alice, now=desk.now)
+    policy_sets.save(text, tools=toolbox.schemas, by=desk.cast.alice, now=desk.now)
     heard = desk.world.tool_reply = Listening()
     die("use_tool")
     run = desk.ask("Refund.", calls(refund()), says("never said"))
@@ -166,7 +166,7 @@ def test_a_refund_that_is_allowed_no_more_is_not_tried_again_and_asks_nobody(
     if policy == "forbids":
         forbid_refunds(desk)
     else:
-        policy_sets.save(DEFAULT_POLICY, tools=toolbox.schemas(), by=desk.cast.alice, now=desk.now)
+        policy_sets.save(DEFAULT_POLICY, tools=toolbox.schemas, by=desk.cast.alice, now=desk.now)
     _take_over(desk, run)
     assert len(desk.world.refunds) == 1
     assert run.failure["code"] == "effect_interrupted"
@@ -232,7 +232,7 @@ def test_a_read_that_is_forbidden_meanwhile_is_denied_and_the_model_told(
     run = desk.ask("Look.", calls(LOOKING), says("I may not."))
     _work_until_it_dies(desk, run)
     text = DEFAULT_POLICY + '@id("no") forbid (principal, action, resource is Tool);'
-    policy_sets.save(text, tools=toolbox.schemas(), by=desk.cast.alice, now=desk.now)
+    policy_sets.save(text, tools=toolbox.schemas, by=desk.cast.alice, now=desk.now)
     _take_over(desk, run)
     assert outcomes(run)[1] == ("denied", "forbidden")
     assert run.answer["text"] == "I may not."

@@ -53,8 +53,8 @@ def test_what_is_not_a_completion_ends_the_run_with_the_providers_code(desk: Des
     for reply in MALFORMED:
         run = desk.work(desk.ask("?", reply))
         assert (run.state, run.failure["code"]) == (RunState.FAILED, "provider_malformed")
-        assert outcomes(run) == [("failed", "provider_malformed")]
-        assert kinds(run)[-2:] == ["effect.failed", "run.failed"]
+        assert outcomes(run) == [("unknown", "provider_malformed")]
+        assert kinds(run)[-3:] == ["model.failed", "effect.unknown", "run.failed"]
 
 
 UNUSABLE = [
@@ -80,9 +80,9 @@ def test_an_unusable_answer_is_repaired_by_a_recorded_retry(desk: Desk) -> None:
         problem = desk.world.asked[-1]["messages"][-1]["content"]
         assert problem.startswith("That answer can't be used:")
         assert run.tokens == 30, "what was used for nothing was used too"
-        ended = entries(correlation=run.pk, kind="effect.ended")
-        assert len(ended) == 2, "and the ledger has its usage"
-        assert all(entry.event["facts"]["input_tokens"] == 10 for entry in ended)
+        called = entries(correlation=run.pk, kind="model.called")
+        assert len(called) == 2, "and the ledger has its usage"
+        assert all(entry.event["input_tokens"] == 10 for entry in called)
 
 
 def test_a_model_that_stays_unusable_fails_after_two_repairs(desk: Desk) -> None:

@@ -23,6 +23,7 @@ def test_an_answer_is_given_and_every_step_is_recorded(desk: Desk) -> None:
         "run.started",
         "intent.decided",
         "effect.begun",
+        "model.called",
         "effect.ended",
         "run.completed",
     ]

@@ -33,7 +33,7 @@ def refund(amount: int = SMALL) -> tuple[str, dict[str, Any]]:
 def allow_small_refunds(desk: Desk) -> Desk:
     """Refunds of up to 50.00 run unattended."""
     text = DEFAULT_POLICY + SMALL_REFUNDS
-    policy_sets.save(text, tools=toolbox.schemas(), by=desk.cast.alice, now=desk.now)
+    policy_sets.save(text, tools=toolbox.schemas, by=desk.cast.alice, now=desk.now)
     return desk
 
 
@@ -41,7 +41,7 @@ def forbid_refunds(desk: Desk) -> None:
     """No refund at all, from now on."""
     forbidding = '@id("no-refunds") forbid (principal, action, resource == Tool::"refund_order");'
     text = DEFAULT_POLICY + forbidding
-    policy_sets.save(text, tools=toolbox.schemas(), by=desk.cast.alice, now=desk.now)
+    policy_sets.save(text, tools=toolbox.schemas, by=desk.cast.alice, now=desk.now)
 
 
 def redefine(desk: Desk, slug: str, **changes: Any) -> Tool:

@@ -13,7 +13,7 @@ import orjson
 
 from api.openai.problems import BodyMalformed, FieldInvalid
 from gateway import requests
-from gateway.embeddings import MOST_TEXTS
+from gateway.requests import MOST_TEXTS
 
 AGENT = "agent:"
 

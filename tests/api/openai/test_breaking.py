@@ -43,26 +43,32 @@ def kinds_of_latest(office: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("reaction", "status", "code"),
+    ("reaction", "status", "code", "end"),
     [
-        (mock_model.answers({}, status=429), 503, "provider_rate_limited"),
-        (mock_model.answers({}, status=500), 502, "provider_unavailable"),
-        (mock_model.hangs, 504, "provider_timeout"),
-        (mock_model.answers(b"<html>"), 502, "provider_malformed"),
-        (mock_model.answers({"choices": []}), 502, "provider_malformed"),
-        (mock_model.answers({"error": {"message": "no"}}, status=400), 400, "provider_refused"),
+        (mock_model.answers({}, status=429), 503, "provider_rate_limited", "failed"),
+        (mock_model.answers({}, status=500), 502, "provider_unavailable", "failed"),
+        (mock_model.hangs, 504, "provider_timeout", "unknown"),
+        (mock_model.answers(b"<html>"), 502, "provider_malformed", "unknown"),
+        (mock_model.answers({"choices": []}), 502, "provider_malformed", "unknown"),
+        (
+            mock_model.answers({"error": {"message": "no"}}, status=400),
+            400,
+            "provider_refused",
+            "failed",
+        ),
     ],
     ids=["429", "500", "hang", "no-json", "no-choices", "400"],
 )
 def test_a_model_that_fails_is_told_and_settled(
-    office: Any, reaction: Any, status: int, code: str
+    office: Any, reaction: Any, status: int, code: str, end: str
 ) -> None:
+    """Whether it certainly did nothing, or may have done the work and charged for it."""
     office.upstream.will(reaction)
     with pytest.raises(openai.APIStatusError) as failed:
         ask(office)
     assert (failed.value.status_code, failed.value.code) == (status, code)
     entries = office.entries(failed.value.request_id)
-    assert [kind for kind, _ in entries] == [*BEFORE, "model.failed", "effect.failed"]
+    assert [kind for kind, _ in entries] == [*BEFORE, "model.failed", f"effect.{end}"]
     assert entries[2][1]["attempts"]
     assert entries[3][1]["code"] == code
 

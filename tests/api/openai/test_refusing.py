@@ -129,7 +129,7 @@ def test_an_unknown_model_is_not_found(office: Any) -> None:
 
 
 def test_a_policys_denial_is_recorded_and_nothing_is_sent(office: Any) -> None:
-    policy_sets.save(CLOSED, tools={}, by=office.cast.alice, now=datetime.now(UTC))
+    policy_sets.save(CLOSED, tools=dict, by=office.cast.alice, now=datetime.now(UTC))
     wait_for_policies()
     with pytest.raises(openai.PermissionDeniedError) as refused:
         ask(office)
@@ -146,7 +146,7 @@ def test_a_policys_denial_is_recorded_and_nothing_is_sent(office: Any) -> None:
 
 def test_a_call_that_would_be_held_is_denied_because_nobody_can_wait(office: Any) -> None:
     text = policy_sets.policies.DEFAULT_POLICY + ASKED_FIRST
-    policy_sets.save(text, tools={}, by=office.cast.alice, now=datetime.now(UTC))
+    policy_sets.save(text, tools=dict, by=office.cast.alice, now=datetime.now(UTC))
     wait_for_policies()
     with pytest.raises(openai.PermissionDeniedError) as refused:
         ask(office)

@@ -1,0 +1,69 @@
+"""The only place that says how Mallory tries each page. Every address must be in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+OPEN = {"sign_in", "sign_out"}
+"""Nothing of a tenant is there: who signs in is checked in test_signing_in.py."""
+
+LISTS = {
+    "home",
+    "approvals",
+    "runs",
+    "agents",
+    "create_agent",
+    "tools",
+    "add_tool",
+    "documents",
+    "create_collection",
+    "policies",
+    "edit_policies",
+    "ledger",
+    "verify",
+    "export",
+    "members",
+    "add_member",
+    "keys",
+    "issue_key",
+}
+"""Addresses without a row in them: nothing of acme may come out."""
+
+ROWS: dict[str, dict[str, dict[str, Any]]] = {
+    "approval": {"GET": {}},
+    "vote": {"POST": {"verdict": "approve", "reason": "Because."}},
+    "run": {"GET": {}},
+    "run_outcome": {"GET": {}},
+    "cancel_run": {"POST": {}},
+    "agent": {"GET": {}},
+    "start_run": {"POST": {"task": "Refund me."}},
+    "publish_version": {"GET": {}, "POST": {"instructions": "i", "route": "answers"}},
+    "set_grant": {"POST": {"kind": "tool", "slug": "refund_order", "granted": "1"}},
+    "agent_version": {"GET": {}},
+    "tool": {"GET": {}},
+    "change_tool": {"GET": {}, "POST": {"description": "Mine"}},
+    "remove_tool": {"GET": {}, "POST": {}},
+    "document": {"GET": {}},
+    "download_document": {"GET": {}},
+    "remove_document": {"GET": {}, "POST": {}},
+    "passage": {"GET": {}},
+    "collection": {"GET": {}},
+    "upload": {"POST": {}},
+    "search": {"POST": {"query": "refunds"}},
+    "policy_version": {"GET": {}},
+    "entry": {"GET": {}},
+    "member": {"GET": {}},
+    "set_roles": {"POST": {"roles": ["admin"]}},
+    "remove_member": {"POST": {}},
+    "revoke_key": {"POST": {}},
+}
+"""Addresses of one row, with the form of each method: acme's answers as one that is not there."""
+
+NOBODYS = {
+    "agent": "nobody",
+    "collection": "nothing",
+    "key": "f" * 16,
+    "number": 98,
+    "tool": "nothing",
+}
+MISSING_ID = "0199a0c5-0000-7000-8000-000000000000"
