@@ -40,7 +40,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m demo")
     parser.add_argument("--serve", type=int, default=1, choices=(0, 1), help="0: then stop")
     serve = bool(parser.parse_args().serve)
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
     narrator = Narrator()
     state = Path(os.environ.get("COUNTERSIGN_STATE_DIRECTORY", ROOT / "var")).resolve()
     for name, value in ENVIRONMENT.items():

@@ -104,10 +104,6 @@ class Client:
                 elif field == "data":
                     yield name, json.loads(value)
 
-    def patch(self, path: str, body: Any) -> Any:
-        """Change what is given of what is at `path`. Raises Refused."""
-        return self._send("PATCH", path, body).json()
-
     def put(self, path: str, body: Any) -> Any:
         """Replace what is at `path`. Raises Refused."""
         return self._send("PUT", path, body).json()

@@ -89,7 +89,7 @@ def connect_models(admin: Client) -> None:
     chat = _chat_endpoint(admin)
     _ensure(admin, "/routes", {"slug": "answers", "purpose": "chat", "endpoints": [chat]})
     if admin.get("/routes/answers")["endpoints"] != [chat]:
-        admin.patch("/routes/answers", {"endpoints": [chat]})
+        admin.put("/routes/answers", {"endpoints": [chat]})
 
 
 def _chat_endpoint(admin: Client) -> str:

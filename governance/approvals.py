@@ -15,16 +15,14 @@ from django.db.models import QuerySet
 from audit import canonical, ledger
 from audit.errors import Problem
 from audit.events import SYSTEM, Event
-from governance import events, intents
+from governance import events, intents, voting
 from governance.evidence import Evidence, kept
 from governance.intents import Intent
 from governance.models import OPEN_STATES, Approval, State, Vote
 from governance.policies import Verdict
-from governance.queries import VOTERS
 from governance.resources import Resource
 from governance.verdicts import Authors
-from tenants import members
-from tenants.principals import NotPermitted, Principal
+from tenants.principals import Principal
 
 WAITS = timedelta(days=1)
 """How long an approval may be voted on and used, counted from its opening."""
@@ -44,20 +42,6 @@ class ApprovalExpired(Problem):
     status = 409
 
 
-class RequesterCannotVote(Problem):
-    """Whoever asked for it can't vote on the approval {approval}."""
-
-    code = "requester_cannot_vote"
-    status = 403
-
-
-class AuthorCannotVote(Problem):
-    """Who wrote the agent, or its version, can't vote on the approval {approval}."""
-
-    code = "author_cannot_vote"
-    status = 403
-
-
 class ReasonRequired(Problem):
     """Rejecting the approval {approval} needs a reason."""
 
@@ -69,13 +53,6 @@ class ApprovalMismatch(Problem):
     """The approval {approval} is for another intent."""
 
     code = "approval_mismatch"
-    status = 403
-
-
-class VoterBarred(Problem):
-    """Whoever gave the approval {approval} could not give it any more."""
-
-    code = "voter_barred"
     status = 403
 
 
@@ -116,7 +93,7 @@ def open(  # noqa: A001 (an approval is opened)
         requester=requester.id,
         agent=intent.principal if intent.principal_kind == "agent" else "",
         agent_author=authors.agent if authors else "",
-        excluded=_excluded(intent, requester, authors),
+        excluded=voting.excluded(intent, requester, authors),
         run=UUID(intent.run) if intent.run else None,
         step=intent.step,
         created_at=now,
@@ -129,12 +106,6 @@ def open(  # noqa: A001 (an approval is opened)
         return Approval.objects.get(digest=approval.digest, state__in=OPEN_STATES)
     _record(approval, _opened(approval), intent=intent)
     return approval
-
-
-def _excluded(intent: Intent, requester: Principal, authors: Authors | None) -> list[str]:
-    wrote = {authors.agent, authors.version} if authors else set()
-    asked = {requester.id, intent.on_behalf_of}
-    return sorted(person for person in asked | wrote if person)
 
 
 def standing(intent: Intent, now: datetime) -> Approval | None:
@@ -157,7 +128,7 @@ def approve(approval: Approval, *, by: Principal, now: datetime, reason: str = "
     Raises `NotPermitted`, `RequesterCannotVote`, `AuthorCannotVote`, `AlreadySettled`,
     `ApprovalExpired`.
     """
-    check_may_vote(approval, by)
+    voting.check_may_vote(approval, by)
     _settle(approval, State.APPROVED, now)
     _vote(approval, "approve", by=by, reason=reason, now=now)
     entry = events.ApprovalApproved(
@@ -173,7 +144,7 @@ def reject(approval: Approval, *, by: Principal, now: datetime, reason: str) -> 
 
     Raises what `approve` raises, and `ReasonRequired`.
     """
-    check_may_vote(approval, by)
+    voting.check_may_vote(approval, by)
     if not reason.strip():
         raise ReasonRequired(approval=str(approval.pk))
     _settle(approval, State.REJECTED, now)
@@ -241,7 +212,7 @@ def spend(intent: Intent, *, verdict: Verdict, now: datetime) -> Approval:
     ready = Approval.objects.filter(pk=approval.pk, state=State.APPROVED, expires_at__gt=now)
     if ready.update(state=State.SPENT, settled_at=now) != 1:
         raise _why_not(approval, State.APPROVED)
-    _check_voter(approval)
+    voting.check_still_may(approval)
     entry = events.ApprovalSpent(approval=str(approval.pk), digest=approval.digest)
     _record(approval, entry, intent=intent)
     approval.state, approval.settled_at = State.SPENT, now
@@ -256,33 +227,6 @@ def rejection(approval: Approval) -> str:
 
 def _latest(intent: Intent) -> QuerySet[Approval]:
     return Approval.objects.filter(digest=intent.digest).order_by("-created_at", "-id")
-
-
-def check_may_vote(approval: Approval, by: Principal) -> None:
-    """Only a person with the role votes, who neither asked for it nor wrote the agent.
-
-    Raises `NotPermitted`, `RequesterCannotVote`, `AuthorCannotVote`.
-    """
-    if by.kind != "member":
-        raise NotPermitted(roles=" or ".join(VOTERS))
-    by.require(*VOTERS)
-    if by.id not in approval.excluded:
-        return
-    if by.id in {approval.requester, approval.intent.get("on_behalf_of")}:
-        raise RequesterCannotVote(approval=str(approval.pk))
-    raise AuthorCannotVote(approval=str(approval.pk))
-
-
-def _check_voter(approval: Approval) -> None:
-    """Whoever approved it is still a member, and may still vote on it. Raises `VoterBarred`."""
-    vote = approval.votes.filter(verdict="approve").first()
-    voter = members.principal_of(vote.member) if vote else None
-    if voter is None:
-        raise VoterBarred(approval=str(approval.pk))
-    try:
-        check_may_vote(approval, voter)
-    except (NotPermitted, RequesterCannotVote, AuthorCannotVote) as problem:
-        raise VoterBarred(approval=str(approval.pk)) from problem
 
 
 def _settle(approval: Approval, state: State, now: datetime) -> None:

@@ -10,7 +10,7 @@ from django.db import connection
 
 from audit import ledger, queries
 from audit.errors import Problem
-from governance import approvals, events, grants, permits, policy_sets, verdicts
+from governance import approvals, events, grants, permits, policy_sets, verdicts, voting
 from governance.evidence import Evidence, storable
 from governance.intents import Intent
 from governance.models import Approval, State
@@ -224,7 +224,7 @@ def _by_approval(case: _Case, verdict: Verdict, approval: Approval) -> Decision:
     except (
         approvals.AlreadySettled,
         approvals.ApprovalMismatch,
-        approvals.VoterBarred,
+        voting.VoterBarred,
     ) as problem:
         return _deny(case, _closed(verdict, problem.code), approval)
     allowed = msgspec.structs.replace(verdict, outcome="allowed", code="approved")

@@ -53,7 +53,7 @@ def pending(*, principal: Principal) -> QuerySet[Approval]:
 
 
 def votable(*, principal: Principal) -> QuerySet[Approval]:
-    """Those of `pending` that `principal` may settle: what `approvals.check_may_vote` lets pass."""
+    """Those of `pending` that `principal` may settle: what `voting.check_may_vote` lets pass."""
     rows = pending(principal=principal)
     if principal.kind != "member" or not principal.has(*VOTERS):
         return rows.none()

@@ -6,16 +6,18 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import PurePosixPath
+from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import F, Q
 
 from audit import ledger
 from audit.errors import Problem
 from retrieval.blocks import clean, one_line
 from retrieval.collections import KEEPERS
 from retrieval.events import DocumentRemoved, DocumentUploaded
-from retrieval.models import Collection, Document, Passage, Posting
+from retrieval.models import Collection, Document, Passage, Posting, State
 from retrieval.parsers.protocol import DocumentEmpty
 from retrieval.parsers.registry import by_filename
 from retrieval.queries import DocumentUnknown
@@ -94,6 +96,16 @@ def upload(
     _insert(document)
     ledger.record(_uploaded(document), actor=by.actor)
     return document
+
+
+def claim(document: UUID, *, until: datetime, now: datetime) -> bool:
+    """Take a queued document to ingest it, so that nobody else does until then.
+
+    False where it is not queued (any more), or somebody else has it.
+    """
+    free = Q(claimed_until=None) | Q(claimed_until__lt=now)
+    queued = Document.objects.filter(free, pk=document, state=State.QUEUED)
+    return queued.update(claimed_until=until, attempts=F("attempts") + 1) == 1
 
 
 @transaction.atomic

@@ -22,6 +22,13 @@ from retrieval.queries import DocumentUnknown, documents
 ROWS_A_STATEMENT = 500
 
 
+class DocumentInterrupted(Problem):
+    """The document was begun {attempts} times, and each time the worker died."""
+
+    code = "document_interrupted"
+    status = 500
+
+
 def ingest(document_id: UUID, *, embed: Embed, now: datetime, by: Actor = SYSTEM) -> Document:
     """Parse, cut, embed and index a document, all of it or nothing; its new state is returned.
 
@@ -137,6 +144,11 @@ def _ingested(document: Document, *, passages: int) -> DocumentIngested:
         embedding_model=collection.embedding_model,
         embedding_version=collection.embedding_version,
     )
+
+
+def give_up(document: Document, *, by: Actor = SYSTEM) -> None:
+    """Note that a document's ingestion was begun several times and never came to an end."""
+    _fail(document, DocumentInterrupted(attempts=document.attempts), by=by)
 
 
 @transaction.atomic

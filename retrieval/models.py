@@ -66,6 +66,7 @@ class Document(models.Model):
     """One uploaded file with its bytes, which never change. `sha256` is theirs, `size` in bytes.
 
     `uploaded_by` is the id of a member or a client app: the document is embedded on their behalf.
+    `claimed_until`: until then one worker, and no other, is ingesting it.
     The bytes are large: `queries` defers them, and only ingestion and download read them.
     """
 
@@ -88,6 +89,8 @@ class Document(models.Model):
     uploaded_by = models.CharField(max_length=100)
     created_at = models.DateTimeField()
     ingested_at = models.DateTimeField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
 
     class Meta:
         ordering: ClassVar = ["-created_at", "-id"]

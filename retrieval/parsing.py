@@ -23,7 +23,7 @@ from retrieval.parsers.protocol import (
     NotWhatItSays,
 )
 
-WALL_SECONDS = 120
+WALL_SECONDS = 60
 _ROOT = Path(__file__).resolve().parent.parent
 _REASONS: dict[str, type[Problem]] = {
     reason.code: reason

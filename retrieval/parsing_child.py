@@ -18,7 +18,7 @@ from audit.errors import Problem
 from retrieval.blocks import Block
 from retrieval.parsers.protocol import DocumentEmpty, DocumentTooLong, Parser
 
-CPU_SECONDS = 60
+CPU_SECONDS = 30
 MEMORY_BYTES = 1536 * 1024 * 1024
 MAX_CHARACTERS = 5_000_000
 OUT_OF_MEMORY = 3

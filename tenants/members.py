@@ -106,6 +106,15 @@ def with_address(email: str) -> Membership | None:
     return found.first() if wanted.isprintable() else None
 
 
+def id_of(name: str) -> str | None:
+    """The user id of the member whose address or id `name` is, in any spelling; else None."""
+    try:
+        found = everyone().filter(user_id=UUID(name.strip()), user__is_active=True).first()
+    except ValueError:
+        found = with_address(name)
+    return str(found.user_id) if found else None
+
+
 def principal_of(user_id: UUID | str) -> Principal | None:
     """The member with this user id as a principal of the current tenant, or None."""
     membership = everyone().filter(user_id=user_id, user__is_active=True).first()

@@ -1,4 +1,4 @@
-"""The only place that finds the tenant of a request's host name."""
+"""The only place that reads a request's host name, and finds the tenant that it means."""
 
 from __future__ import annotations
 
@@ -11,8 +11,22 @@ from django.http.request import split_domain_port
 from tenants import directory, isolation
 
 # Beside the base domain itself.
-BASE_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+BASE_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 WITHOUT_TENANT = ("/api/", "/health")
+
+
+def name_of(host: str) -> str:
+    """The name or address in a Host header (RFC 9110, 7.2); an empty text for a malformed one.
+
+    In lower case, without port, trailing dot and the brackets of an IPv6 address.
+    """
+    name, _ = split_domain_port(host)
+    return name.removeprefix("[").removesuffix("]")
+
+
+def is_base(name: str) -> bool:
+    """Whether this name is the installation's own, at which a key says which tenant is meant."""
+    return name in BASE_HOSTS or name == settings.BASE_DOMAIN
 
 
 class TenantOfHost:
@@ -26,13 +40,13 @@ class TenantOfHost:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        host, _ = split_domain_port(request.get_host())
+        host = name_of(request.get_host())
         isolation.leave()
         tenant = directory.of_host(host)
         if tenant is not None:
             with isolation.acting_for(tenant):
                 return self.get_response(request)
-        if host in BASE_HOSTS | {settings.BASE_DOMAIN} and request.path.startswith(WITHOUT_TENANT):
+        if is_base(host) and request.path.startswith(WITHOUT_TENANT):
             try:
                 return self.get_response(request)
             finally:

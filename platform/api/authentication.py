@@ -71,9 +71,14 @@ class MemberSession(SessionAuthentication):
     """A member who signed in to the console of this host, with CSRF protection."""
 
     def authenticate(self, request: Request) -> tuple[Any, None] | None:
-        """The session's member, or None."""
+        """The session's member, or None.
+
+        Sessions are a tenant's own: where the host names no tenant, a cookie can mean none.
+        """
+        if isolation.entered() is None:
+            return None
         found = super().authenticate(request)
-        if found is None or isolation.entered() is None:
+        if found is None:
             return None
         member = members.principal_of(found[0].pk)
         return (member, None) if member else None

@@ -21,8 +21,13 @@ def health(request: HttpRequest) -> JsonResponse:
         with isolation.outside_tenants():
             waiting = len(sequencer.outstanding(_driver_connection()))
     except (Error, DriverError):
-        return JsonResponse({"status": "failing", "database": "unreachable"}, status=503)
+        return failing()
     return JsonResponse({"status": "ok", "database": "ok", "sealing": {"ledgers_waiting": waiting}})
+
+
+def failing() -> JsonResponse:
+    """What is answered where the database does not answer."""
+    return JsonResponse({"status": "failing", "database": "unreachable"}, status=503)
 
 
 def _driver_connection() -> Connection:

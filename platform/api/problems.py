@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
+import psycopg
+
 from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.multipartparser import MultiPartParserError
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from api import shapes
+from api import health, shapes
 from audit.errors import Problem
 
 MEDIA_TYPE = "application/problem+json"
 CHALLENGE = 'Bearer realm="countersign"'
 PREFIX = "/api/"
+HEALTH = "/health"
+# Django's, and the driver's own where a connection is used without Django. A pool that has no
+# connection to give raises psycopg_pool.PoolTimeout, which is the driver's OperationalError.
+DATABASE_AWAY = (
+    OperationalError,
+    InterfaceError,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+)
+
+
+class DatabaseUnavailable(Problem):
+    """The database can't be reached at the moment. Try again."""
+
+    code = "database_unavailable"
+    status = 503
 
 
 def as_response(problem: Exception, context: Mapping[str, Any]) -> Response | None:
@@ -49,6 +70,8 @@ def body_of(problem: Exception) -> dict[str, Any] | None:
 
 def _of_a_framework(problem: Exception) -> dict[str, Any] | None:
     """What Django and DRF raise, in our words where theirs would show too much."""
+    if isinstance(problem, DATABASE_AWAY):
+        return body_of(DatabaseUnavailable())
     if isinstance(problem, RequestDataTooBig):
         return body(413, "form_too_large", "The form's fields are too large.")
     if isinstance(problem, Http404):
@@ -90,10 +113,26 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler for defects. It tells nothing; the log does."""
+    """Django's handler for what nobody handled: a database that is away, in a middleware too, and
+    defects. Of those it tells nothing; the log does.
+    """
+    if isinstance(sys.exception(), DATABASE_AWAY):
+        return _database_unavailable(request)
     if not request.path.startswith(PREFIX):
         return defaults.server_error(request)
     return _json(body(500, "server_error", "Something went wrong here, and was logged."))
+
+
+def _database_unavailable(request: HttpRequest) -> HttpResponse:
+    """As whoever asks reads it: a watcher, a program, a person."""
+    problem = DatabaseUnavailable()
+    if request.path == HEALTH:
+        return health.failing()
+    if request.path.startswith(PREFIX):
+        return _json(body(problem.status, problem.code, str(problem)))
+    return HttpResponse(
+        str(problem), status=HTTPStatus.SERVICE_UNAVAILABLE, content_type="text/plain"
+    )
 
 
 def _json(members: dict[str, Any]) -> JsonResponse:

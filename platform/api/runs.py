@@ -30,7 +30,11 @@ LONGEST_WAIT = 60
 
 
 class NewRun(Shape):
-    """A task for an agent. `on_behalf_of` names the person for whom a client app asks."""
+    """A task for an agent. `on_behalf_of` names the person for whom a client app asks.
+
+    A member's e-mail address or id, in any spelling, is kept as the member's id: that member can't
+    vote on the run's approvals. Any other name is kept as it is.
+    """
 
     task = Text(max_length=runs.LONGEST_TASK)
     on_behalf_of = Text(default=None, allow_null=True)

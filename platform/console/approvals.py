@@ -17,10 +17,10 @@ from audit.errors import Problem
 from console import names, pages, rooms, sentences
 from console.entrance import enters
 from console.pages import MemberRequest
-from governance import approvals, queries, statements, verdicts
-from governance.approvals import AuthorCannotVote, RequesterCannotVote
+from governance import queries, statements, verdicts, voting
 from governance.models import Approval, PolicySet, State
 from governance.policies import Verdict
+from governance.voting import AuthorCannotVote, RequesterCannotVote
 from runtime import runs
 from runtime.models import Run, Tool
 from tenants.principals import NotPermitted, Principal
@@ -132,7 +132,7 @@ def bar_of(row: Approval, member: Principal, now: datetime) -> str:
     if row.expires_at <= now:
         return "Its time is over: nobody can vote on it any more."
     try:
-        approvals.check_may_vote(row, member)
+        voting.check_may_vote(row, member)
     except tuple(BARS) as problem:
         return BARS[type(problem)]
     return ""

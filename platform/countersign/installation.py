@@ -67,7 +67,10 @@ class Installation:
         start = self.processes.start
         start("sequencer", [python, "manage.py", "run_sequencer"])
         alone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        start("worker", [*celery, "worker", *alone, "--concurrency", "2", "--loglevel", "INFO"])
+        worker = [*celery, "worker", *alone, "--loglevel", "INFO"]
+        start("worker", [*worker, "--hostname", "runs@%h", "--concurrency", "4"])
+        documents = ["--hostname", "documents@%h", "--queues", "documents", "--pool", "solo"]
+        start("documents", [*worker, *documents])
         beat = [
             "beat",
             "--loglevel",

@@ -105,6 +105,7 @@ class Processes:
         self._environment = dict(environment)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, Sequence[str]] = {}
+        self._log_began: dict[str, int] = {}
 
     def log_of(self, name: str) -> Path:
         """Where the output of a child goes."""
@@ -119,6 +120,8 @@ class Processes:
         log = self.log_of(name)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
+            # In bytes: what stands before it is of an earlier installation.
+            self._log_began.setdefault(name, output.tell())
             child = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -152,11 +155,13 @@ class Processes:
         return gone
 
     def last_lines(self, name: str, count: int = 15) -> str:
-        """The end of a child's log."""
-        log = self.log_of(name)
-        return (
-            "\n".join(log.read_text(errors="replace").splitlines()[-count:]) if log.exists() else ""
-        )
+        """The end of a child's log, as far as this installation wrote it."""
+        if name not in self._log_began:
+            return ""
+        with self.log_of(name).open("rb") as log:
+            log.seek(self._log_began[name])
+            lines = log.read().decode(errors="replace").splitlines()
+        return "\n".join(lines[-count:])
 
     def stop(self) -> None:
         """Ask all children to end, the last one first; who has not after 10 seconds is killed."""

@@ -164,7 +164,7 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 
-CELERY_BROKER_URL = CONFIGURATION.CELERY_BROKER_URL or "filesystem://localhost"
+CELERY_BROKER_URL = CONFIGURATION.CELERY_BROKER_URL or "embedded://localhost"
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {}
     if CONFIGURATION.CELERY_BROKER_URL
@@ -177,6 +177,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
 )
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
+# Parsing is slow and runs must not wait for it: another worker takes documents.
+CELERY_TASK_ROUTES = {"runtime.ingest": {"queue": "documents"}}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = (
     False  # the rows are the truth; the sweeper re-queues what a lost message left

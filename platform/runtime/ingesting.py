@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,15 +17,26 @@ from runtime.embedding import Asker
 from runtime.queries import principal_named
 from tenants.principals import Principal
 
+# Longer than parsing and embedding the largest document can take.
+CLAIM = timedelta(minutes=10)
+MOST_ATTEMPTS = 3
+
 
 def ingest(document_id: UUID, *, now: datetime) -> None:
-    """Index a document as the one who uploaded it; a failure is noted on the document.
+    """Index a queued document as the one who uploaded it; a failure is noted on the document.
 
-    Raises what `ingestion.ingest` raises: DocumentUnknown where it was removed.
+    Nothing happens where another worker has it, or it is queued no more. One whose workers died
+    three times is given up. Raises what `ingestion.ingest` raises: DocumentUnknown where it was
+    removed.
     """
     document = documents_kept().filter(pk=document_id).first()
     if document is None:
         raise DocumentUnknown(document=str(document_id))
+    if not documents.claim(document_id, until=now + CLAIM, now=now):
+        return
+    if document.attempts >= MOST_ATTEMPTS:
+        ingestion.give_up(document)
+        return
     uploader = principal_named(document.uploaded_by_kind, document.uploaded_by)
     route = document.collection.embedding_route
     ingestion.ingest(

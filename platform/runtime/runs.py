@@ -30,7 +30,7 @@ from runtime.planning import Finished, Refused
 from runtime.queries import latest_version, transcript_of
 from runtime.taking import Taking
 from runtime.transcripts import CorrectionTurn, Transcript
-from tenants import isolation
+from tenants import isolation, members
 from tenants.principals import Principal
 
 LONGEST_TASK = 100_000
@@ -59,8 +59,9 @@ def start(
 ) -> Run:
     """Give the agent's newest version a task: the run, its entry and the nudge in one commit.
 
-    Client apps give tasks, and members who do more than read. Raises NotPermitted, TaskInvalid,
-    AgentUnknown.
+    Client apps give tasks, and members who do more than read. A member in `on_behalf_of`, by
+    address or id, is kept as their id, so they don't vote on what is asked for them. Raises
+    NotPermitted, TaskInvalid, AgentUnknown.
     """
     _check_may_give_tasks(principal)
     _check_task(task, on_behalf_of)
@@ -77,7 +78,7 @@ def start(
             task=task,
             requester_kind=principal.kind,
             requester=principal.id,
-            on_behalf_of=on_behalf_of,
+            on_behalf_of=_known(on_behalf_of),
             created_at=now,
         )
         ledger.record(event, actor=principal.actor, correlation=run.pk)
@@ -88,6 +89,11 @@ def start(
 def _check_may_give_tasks(principal: Principal) -> None:
     if principal.kind == "member":
         principal.require(*GIVERS)
+
+
+def _known(name: str | None) -> str | None:
+    """A member's id, where the name is a member's address or id; else the name as it is."""
+    return (members.id_of(name) or name) if name is not None else None
 
 
 def _check_task(task: str, on_behalf_of: str | None) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from retrieval.models import Document
+from retrieval.models import Document, State
 from runtime.models import Run, RunState
 
 PATIENCE = timedelta(seconds=5)
@@ -22,8 +22,8 @@ def forgotten_runs(now: datetime) -> list[UUID]:
 
 
 def forgotten_documents(now: datetime) -> list[UUID]:
-    """Documents that were uploaded a minute ago and are still queued, oldest first."""
-    found = Document.objects.filter(state="queued", created_at__lt=now - 12 * PATIENCE).order_by(
-        "created_at"
-    )
+    """Queued documents that no worker has had for a minute, or whose worker died, oldest first."""
+    unclaimed = Q(claimed_until=None, created_at__lt=now - 12 * PATIENCE)
+    left = Document.objects.filter(unclaimed | Q(claimed_until__lt=now), state=State.QUEUED)
+    found = left.order_by("created_at")
     return list(found.values_list("pk", flat=True)[:MOST])

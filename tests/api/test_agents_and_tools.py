@@ -112,6 +112,17 @@ def test_an_admin_checks_a_draft_puts_it_into_force_and_asks_again(
     assert "refund_order" in alice.get("policies/active").json()["schema"]
 
 
+def test_a_text_written_on_a_version_that_is_in_force_no_more_is_refused(
+    desk: Desk, alice: Caller
+) -> None:
+    before = alice.get("policies/active").json()
+    new = {"text": before["text"] + SMALL_REFUNDS, "based_on": before["version"]}
+    assert alice.post("policies", new).status_code == 201
+    late = alice.post("policies", {"text": before["text"], "based_on": before["version"]})
+    assert (late.status_code, late.json()["code"]) == (409, "policy_moved")
+    assert alice.get("policies/active").json()["text"] == new["text"]
+
+
 def test_a_policy_that_does_not_fit_says_where(desk: Desk, alice: Caller) -> None:
     text = '@id("x") permit (principal, action, resource)\nwhen { context.nothing > 1 };'
     answer = alice.post("policies", {"text": text})

@@ -79,7 +79,7 @@ def test_the_law_bites(code: str) -> None:
     "code",
     [
         "permit.spend(intent)",
-        "approvals.check_may_vote(row, member)",
+        "approvals.cancel_of_run(run, by=alice, now=now)",
         "runs.settle_approval(row, verdict='approve', by=bob, now=now)",
         "from governance.approvals import AlreadySettled",
     ],

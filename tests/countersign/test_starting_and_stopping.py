@@ -147,10 +147,9 @@ def _refuses_a_second_start(state: Path, port: int, running: Run) -> None:
 def _ends_what_a_killed_run_left(state: Path, port: int) -> Run:
     run = Run(state, port)
     run.wait_until_it_says("Starting sequencer, worker")
-    assert run.said.splitlines()[0] == (
-        "An earlier run was killed. What it left behind is ended:"
-        " beat, sequencer, web, worker, PostgreSQL."
-    )
+    said, _, ended = run.said.splitlines()[0].partition(": ")
+    assert said == "An earlier run was killed. What it left behind is ended"
+    assert {"beat", "sequencer", "web", "worker", "PostgreSQL"} <= set(ended[:-1].split(", "))
     assert "is busy" not in run.said
     return run
 

@@ -11,21 +11,19 @@ from cast import Cast
 from django.db import transaction
 
 from audit import queries as ledger
-from governance import approvals, grants, queries
+from governance import approvals, grants, queries, voting
 from governance.approvals import (
     AlreadySettled,
     ApprovalExpired,
     ApprovalMismatch,
     ApprovalUnusable,
-    AuthorCannotVote,
     ReasonRequired,
-    RequesterCannotVote,
-    VoterBarred,
 )
 from governance.decisions import Allowed, Decision, Denied, Held
 from governance.models import Approval, State, Vote
 from governance.policies import Verdict
 from governance.verdicts import Authors
+from governance.voting import AuthorCannotVote, RequesterCannotVote, VoterBarred
 from tenants import isolation, members
 from tenants.principals import NotPermitted, Principal
 from tests.governance.desk import Desk, at_once
@@ -158,7 +156,7 @@ def test_votable_is_exactly_what_one_may_vote_on(desk: Desk) -> None:
 
 def may_vote(approval: Approval, who: Principal) -> bool:
     try:
-        approvals.check_may_vote(approval, who)
+        voting.check_may_vote(approval, who)
     except (NotPermitted, RequesterCannotVote, AuthorCannotVote):
         return False
     return True

@@ -83,7 +83,8 @@ def stack(casts: dict[str, Cast]) -> Iterator[Stack]:
     try:
         start("sequencer", [python, "manage.py", "run_sequencer"])
         alone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        start("worker", [*celery, "worker", *alone, "--concurrency", "2", "--loglevel", "INFO"])
+        queues = ["--queues", "celery,documents", "--concurrency", "2"]
+        start("worker", [*celery, "worker", *alone, *queues, "--loglevel", "INFO"])
         start("beat", [*celery, "beat", "--schedule", str(STATE / "beat"), "--pidfile="])
         start("collectstatic", [python, "manage.py", "collectstatic", "--noinput"])
         start("web", [*uvicorn, "--timeout-graceful-shutdown", "1"])

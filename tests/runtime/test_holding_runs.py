@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 from builders import Desk
 from cast import Cast
@@ -27,16 +29,15 @@ from governance import grants
 from governance.approvals import (
     AlreadySettled,
     ApprovalExpired,
-    AuthorCannotVote,
     ReasonRequired,
-    RequesterCannotVote,
 )
 from governance.models import Approval, State
-from governance.queries import ApprovalUnknown, access_approval
+from governance.queries import ApprovalUnknown, access_approval, votable
+from governance.voting import AuthorCannotVote, RequesterCannotVote
 from runtime import runs, toolbox
 from runtime.models import Run, RunState, Tool
 from runtime.runs import RunOver
-from tenants import isolation
+from tenants import isolation, members
 from tenants.principals import NotPermitted, Principal
 
 
@@ -144,6 +145,8 @@ def test_who_wrote_the_version_that_acts_does_not_vote_either(desk: Desk) -> Non
     run = propose(allow_small_refunds(desk), refund(LARGE))
     with pytest.raises(AuthorCannotVote):
         runs.settle_approval(approval_of(run), verdict="approve", by=desk.cast.alice, now=desk.now)
+    assert not votable(principal=desk.cast.alice).exists()
+    assert votable(principal=desk.cast.bob).exists()
     _settle(desk, run, "approve")
     assert len(desk.world.refunds) == 1
 
@@ -167,6 +170,16 @@ def test_a_policy_that_forbids_it_meanwhile_wins_over_the_approval(
     desk.work(run)
     assert outcomes(run)[1] == ("denied", "forbidden")
     assert error_told(desk)["code"] == "forbidden"
+    assert desk.world.refunds == []
+
+
+def test_a_reviewer_who_left_after_voting_opens_nothing(held: tuple[Desk, Run]) -> None:
+    desk, run = held
+    runs.settle_approval(approval_of(run), verdict="approve", by=desk.cast.bob, now=desk.now)
+    members.remove(UUID(desk.cast.bob.id), by=desk.cast.alice)
+    desk.work(run)
+    assert outcomes(run)[1] == ("denied", "voter_barred")
+    assert error_told(desk)["code"] == "voter_barred"
     assert desk.world.refunds == []
 
 

@@ -168,3 +168,20 @@ def test_an_unreachable_queue_loses_nothing_and_keeps_nobody_waiting(
 def test_a_nudge_of_what_was_rolled_back_is_never_sent(desk: Desk, sent: list[Any]) -> None:
     nudges.after_commit(desk.agent.pk)  # in the test's transaction, which is never committed
     assert sent == []
+
+
+def test_a_document_is_ingested_by_one_worker_at_a_time_and_given_up_after_three(
+    desk: Desk,
+) -> None:
+    row = ingesting.upload(desk.collection, "a.txt", b"Words.", by=desk.cast.alice, now=desk.now)
+    for attempt in range(3):
+        now = desk.later(hours=attempt)
+        assert documents.claim(row.pk, until=now + ingesting.CLAIM, now=now), "its worker dies"
+        assert not documents.claim(row.pk, until=now + ingesting.CLAIM, now=now)
+        ingesting.ingest(row.pk, now=now)
+        assert Document.objects.get(pk=row.pk).state == "queued", "somebody else has it"
+        assert sweeping.forgotten_documents(now) == []
+        assert sweeping.forgotten_documents(now + 2 * ingesting.CLAIM) == [row.pk]
+    ingesting.ingest(row.pk, now=desk.later(hours=9))
+    given_up = Document.objects.get(pk=row.pk)
+    assert (given_up.state, given_up.error_code) == ("failed", "document_interrupted")

@@ -8,8 +8,9 @@ import msgspec
 
 from api.authentication import SignInNeeded
 from api.openai.exchange import Exchange
-from api.openai.problems import ModelUnknown
+from api.openai.problems import HostUnknown, ModelUnknown
 from runtime.snapshots import Offered, Snapshot, Snapshots
+from tenants import middleware
 from tenants.keys.issuing import KeyRefused
 from tenants.keys.secrets import PresentedKey, parse
 from tenants.principals import Principal
@@ -25,11 +26,12 @@ class Caller(msgspec.Struct, frozen=True):
 async def caller_of(exchange: Exchange, snapshots: Snapshots) -> Caller:
     """Whom the request's key speaks for.
 
-    Raises SignInNeeded, ConfigurationUnavailable, and KeyRefused: unknown, revoked, foreign to
-    this host and malformed look alike.
+    Raises HostUnknown, SignInNeeded, ConfigurationUnavailable, and KeyRefused: unknown, revoked,
+    foreign to this host and malformed look alike.
     """
+    of_host = await _tenant_of(exchange.host, snapshots)
     presented = _presented(exchange)
-    if snapshots.tenant_of_host(exchange.host) not in {None, presented.tenant}:
+    if of_host not in {None, presented.tenant}:
         raise KeyRefused
     caller = _known(presented, await snapshots.of(presented.tenant))
     # A key that was made a moment ago is not in the snapshot yet.
@@ -48,6 +50,19 @@ async def route_for(model: str, caller: Caller, snapshots: Snapshots) -> Offered
     if route is None:
         raise ModelUnknown(model=model[:100], param="model")
     return route
+
+
+async def _tenant_of(host: str, snapshots: Snapshots) -> str | None:
+    """The slug of the tenant at this host; None at the base domain. Raises HostUnknown."""
+    if middleware.is_base(host):
+        return None
+    if snapshots.tenant_of_host(host) is None:
+        # A tenant that was made a moment ago has no host yet; its first label is its slug.
+        await snapshots.newer(host.partition(".")[0])
+    found = snapshots.tenant_of_host(host)
+    if found is None:
+        raise HostUnknown
+    return found
 
 
 def _presented(exchange: Exchange) -> PresentedKey:

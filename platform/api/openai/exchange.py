@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from api.openai import problems
 from audit.errors import Problem
 from audit.ids import new_id
+from tenants import middleware
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -37,8 +38,8 @@ class Exchange:
 
     @property
     def host(self) -> str:
-        """The host name that was asked, without the port."""
-        return self.header(b"host").partition(":")[0].lower()
+        """The host name that was asked; an empty text for a malformed one, or for none."""
+        return middleware.name_of(self.header(b"host"))
 
     async def body(self) -> bytes:
         """The whole body. Raises BodyTooLarge, and CancelledError where the client went away."""

@@ -16,6 +16,13 @@ class AddressUnknown(Problem):
     status = 404
 
 
+class HostUnknown(Problem):
+    """There is no tenant at this address."""
+
+    code = "host_unknown"
+    status = 404
+
+
 class MethodUnknown(Problem):
     """The address {path} is for {allowed} only."""
 
