@@ -48,6 +48,12 @@ def test_whoever_does_not_belong_is_refused_alike(
     assert answer.json()["detail"] == "The address or the password is wrong."
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000"])
+def test_a_cookie_where_no_tenant_is_named_opens_nothing(acme: Cast, host: str) -> None:
+    answer = Caller(None, host).get("me", cookie=f"sessionid={'a' * 32}")
+    assert (answer.status_code, answer.json()["code"]) == (401, "sign_in_needed")
+
+
 def test_a_token_is_revoked_by_its_own_member(bob: Caller) -> None:
     (own,) = bob.get("keys").json()["results"]
     assert own["kind"] == "member"

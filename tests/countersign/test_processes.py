@@ -58,6 +58,18 @@ def test_stopping_ends_what_the_children_started_as_well(tmp_path: Path, run: Pr
     assert list((tmp_path / "run").iterdir()) == []
 
 
+def test_of_a_log_only_what_this_installation_wrote_is_told(tmp_path: Path, run: Processes) -> None:
+    log = run.log_of("worker")
+    log.parent.mkdir()
+    log.write_text("Traceback of an earlier run\n")
+    assert run.last_lines("worker") == ""
+    run.start("worker", [sys.executable, "-c", "print('first')"])
+    _wait(run.ended)
+    run.start_again("worker")
+    _wait(lambda: run.last_lines("worker") == "first\nfirst")
+    assert log.read_text().startswith("Traceback")
+
+
 def test_a_child_that_ignores_the_request_to_end_is_killed(
     run: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

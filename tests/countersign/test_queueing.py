@@ -9,7 +9,7 @@ from kombu import Connection
 
 from countersign import queueing
 
-MESSAGES = 300
+MESSAGES = 200
 
 
 @pytest.fixture
@@ -46,6 +46,8 @@ def test_a_reader_never_meets_half_a_message(broker: Any) -> None:
     """Two readers look without a pause while two writers write: nothing breaks, nothing is lost."""
     got: list[int] = []
     problems: list[Exception] = []
+    with broker() as connection, connection.SimpleQueue("work"):
+        pass  # the queue is there before anybody writes to it, as a worker's is
     reading = (broker, got, problems)
     threads = [
         *(threading.Thread(target=_read, args=reading, daemon=True) for _ in range(2)),

@@ -164,6 +164,28 @@ def test_on_whose_behalf_a_run_acts_is_in_its_entries(desk: Desk) -> None:
     assert {e.on_behalf_of for e in by_agent} == {"customer-7"}
 
 
+@pytest.mark.parametrize("spelled", ["address", "ADDRESS", " address ", "id", "ID"])
+def test_a_member_on_whose_behalf_a_run_acts_is_kept_by_id(desk: Desk, spelled: str) -> None:
+    bob = desk.cast.bob
+    name = {
+        "address": "bob@acme.test",
+        "ADDRESS": "Bob@ACME.Test",
+        " address ": " bob@acme.test ",
+        "id": bob.id,
+        "ID": bob.id.replace("-", "").upper(),
+    }[spelled]
+    robo, now = desk.cast.robo, desk.now
+    run = runs.start("?", agent=desk.agent, principal=robo, now=now, on_behalf_of=name)
+    assert run.on_behalf_of == bob.id
+
+
+@pytest.mark.parametrize("name", ["mallory@globex.test", "bob@acme.test.example", "Bob"])
+def test_a_name_that_is_no_members_is_kept_as_it_is(desk: Desk, globex: Cast, name: str) -> None:
+    robo, now = desk.cast.robo, desk.now
+    run = runs.start("?", agent=desk.agent, principal=robo, now=now, on_behalf_of=name)
+    assert run.on_behalf_of == name
+
+
 def test_globex_can_neither_see_nor_work_on_acmes_run_with_its_id(desk: Desk, globex: Cast) -> None:
     run = desk.ask("?", says("Yes."))
     mallory = globex.mallory

@@ -11,7 +11,7 @@ from django.test import RequestFactory
 from raw_sql import role
 
 from tenants import isolation
-from tenants.middleware import TenantOfHost
+from tenants.middleware import TenantOfHost, name_of
 
 
 def _ask(host: str, path: str = "/", **headers: str) -> HttpResponse:
@@ -82,6 +82,25 @@ def test_a_forwarded_host_counts_nothing(acme: Cast, globex: Cast) -> None:
     assert _ask("acme.localhost", **{"X-Forwarded-Host": "globex.localhost"}).content == b"acme"
     answer = _ask("nobody.localhost", **{"X-Forwarded-Host": "acme.localhost"})
     assert answer.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("Acme.LocalHost:8000", "acme.localhost"),
+        ("acme.localhost.:80", "acme.localhost"),
+        ("[::1]:8000", "::1"),
+        ("[::1]", "::1"),
+        ("::1", ""),
+        ("", ""),
+        ("[::1", ""),
+        ("acme.localhost:x", ""),
+        ("acme.localhost@evil.example", ""),
+        ("acme.localhost, globex.localhost", ""),
+    ],
+)
+def test_a_host_header_has_one_name_or_none(host: str, name: str) -> None:
+    assert name_of(host) == name
 
 
 def test_an_error_while_answering_leaves_the_tenant(acme: Cast) -> None:

@@ -108,6 +108,26 @@ def test_acmes_key_does_not_open_globex_nor_globex_itself_there(office: Any, cas
     assert own.status_code == 404
 
 
+@pytest.mark.parametrize(
+    "host", ["nobody.localhost", "acme.localhost.evil.example", "evil.example", "[::1", "a b"]
+)
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_host_that_is_nobodys_is_not_found(office: Any, host: str, signed: bool) -> None:
+    named = {"Host": host} if signed else {"Host": host, "Authorization": ""}
+    answer = office.post("/v1/chat/completions", b"{}", **named)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (404, "host_unknown")
+    assert error["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST.:80", "127.0.0.1", "[::1]:80", "Acme.LocalHost.:80"]
+)
+def test_a_key_opens_its_tenants_host_and_the_base_domain(office: Any, host: str) -> None:
+    answer = office.post("/v1/chat/completions", b"{}", Host=host)
+    assert answer.status_code == 400  # the body, which only a known caller's is read
+
+
 def test_mallorys_key_finds_none_of_acmes_models(office: Any, casts: Any) -> None:
     with isolation.acting_for(casts["globex"].tenant):
         key, secret = issuing.issue_service_key(

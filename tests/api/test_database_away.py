@@ -1,0 +1,82 @@
+"""A database that is away is said to be away: 503, never a defect's 500."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from callers import Caller
+from cast import Cast
+from django.db import InterfaceError, OperationalError
+from django.test import Client
+from psycopg_pool import PoolTimeout
+
+from governance import queries
+from tenants import directory, isolation, members
+from tenants.models import User
+
+AWAY = [OperationalError, InterfaceError, psycopg.OperationalError, PoolTimeout]
+HOSTS = ["acme.localhost", "localhost"]
+
+
+def break_down(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, kind: type) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise kind("the server closed the connection unexpectedly")
+
+    monkeypatch.setattr(where, name, fail)
+
+
+def is_unavailable(answer: Any) -> bool:
+    told = (answer.status_code, answer["Content-Type"], answer.json()["code"])
+    return told == (503, "application/problem+json", "database_unavailable")
+
+
+@pytest.mark.parametrize("kind", AWAY)
+@pytest.mark.parametrize("host", HOSTS)
+def test_where_not_even_the_tenant_is_found_the_api_says_that_the_database_is_away(
+    acme: Cast, monkeypatch: pytest.MonkeyPatch, kind: type, host: str
+) -> None:
+    break_down(monkeypatch, directory, "of_host", kind)
+    for path in ("me", "runs", "nowhere"):
+        assert is_unavailable(Caller(None, host).get(path)), path
+    assert is_unavailable(Caller(None, host).stream("POST", "agents/clerk/runs", {"task": "x"}))
+
+
+@pytest.mark.parametrize("kind", AWAY)
+def test_a_database_that_goes_while_a_view_works_is_away(
+    bob: Caller, monkeypatch: pytest.MonkeyPatch, kind: type
+) -> None:
+    break_down(monkeypatch, queries, "approvals_visible_to", kind)
+    assert is_unavailable(bob.get("approvals"))
+    assert "closed the connection" not in bob.get("approvals").content.decode()
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_whoever_watches_is_told_so_in_json(
+    acme: Cast, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    break_down(monkeypatch, directory, "of_host", OperationalError)
+    answer = Caller(None, host).get("/health")
+    assert (answer.status_code, answer["Content-Type"]) == (503, "application/json")
+    assert answer.json() == {"status": "failing", "database": "unreachable"}
+
+
+@pytest.mark.parametrize("broken", [(directory, "of_host"), (members, "everyone")])
+def test_the_console_gets_a_plain_page(
+    acme: Cast, monkeypatch: pytest.MonkeyPatch, broken: tuple[Any, str]
+) -> None:
+    client = Client(raise_request_exception=False, HTTP_HOST="acme.localhost")
+    user = User.objects.get(pk=acme.alice.id)
+    client.force_login(user, backend="tenants.signing_in.MemberBackend")
+    break_down(monkeypatch, *broken, OperationalError)
+    answer = client.get("/")
+    isolation.enter(acme.tenant)
+    assert (answer.status_code, answer["Content-Type"]) == (503, "text/plain")
+    assert answer.content == b"The database can't be reached at the moment. Try again."
+
+
+def test_a_defect_stays_a_defect(acme: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_down(monkeypatch, directory, "of_host", ZeroDivisionError)
+    answer = Caller(None, "acme.localhost").get("me")
+    assert (answer.status_code, answer.json()["code"]) == (500, "server_error")
