@@ -125,7 +125,7 @@ SENTENCES = {
     "principal_unclear": "The agent's author or version is not known.",
     "rejected": "A reviewer rejected it.",
     "approval_pending": "It waits for a reviewer.",
-    "approval_needed": "It needs a reviewer's approval, for which only an agent's run can wait.",
+    "approval_needed": "It needs a reviewer's approval, and nothing here can wait for one.",
     "approval_expired": "Nobody settled it, or used the approval, in time.",
     "approval_cancelled": "It was cancelled.",
     "approval_spent": "Its approval was used already.",

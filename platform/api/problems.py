@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import Any
 
 import psycopg
-
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse

@@ -6,7 +6,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from callers import Caller
+from asgiref.sync import async_to_sync
+from callers import Caller, OneHostClient
 from cast import Cast
 from django.db import InterfaceError, OperationalError
 from django.test import Client
@@ -40,14 +41,22 @@ def test_where_not_even_the_tenant_is_found_the_api_says_that_the_database_is_aw
     break_down(monkeypatch, directory, "of_host", kind)
     for path in ("me", "runs", "nowhere"):
         assert is_unavailable(Caller(None, host).get(path)), path
-    assert is_unavailable(Caller(None, host).stream("POST", "agents/clerk/runs", {"task": "x"}))
+
+
+def test_the_asgi_server_says_so_too(acme: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_down(monkeypatch, directory, "of_host", OperationalError)
+    client = OneHostClient(raise_request_exception=False)
+    for path in ("/api/v1/me", "/api/v1/agents/clerk/runs"):
+        answer = async_to_sync(client.get)(path, headers={"Host": "acme.localhost"})
+        assert is_unavailable(answer), path
+    isolation.enter(acme.tenant)
 
 
 @pytest.mark.parametrize("kind", AWAY)
 def test_a_database_that_goes_while_a_view_works_is_away(
     bob: Caller, monkeypatch: pytest.MonkeyPatch, kind: type
 ) -> None:
-    break_down(monkeypatch, queries, "approvals_visible_to", kind)
+    break_down(monkeypatch, queries, "approvals", kind)
     assert is_unavailable(bob.get("approvals"))
     assert "closed the connection" not in bob.get("approvals").content.decode()
 

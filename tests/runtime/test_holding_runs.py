@@ -310,6 +310,18 @@ def test_an_approval_of_another_step_does_not_wake_the_run(held: tuple[Desk, Run
     assert run.state == RunState.HELD
 
 
+@pytest.mark.parametrize("name", ["bob@acme.test", "BOB@acme.test"])
+def test_who_is_named_by_address_as_the_one_asked_for_has_no_vote(desk: Desk, name: str) -> None:
+    desk.world.script[:] = [calls(refund(LARGE)), says("Done.")]
+    robo, now, bob = desk.cast.robo, desk.now, desk.cast.bob
+    run = runs.start("Refund!", agent=desk.agent, principal=robo, now=now, on_behalf_of=name)
+    desk.work(run)
+    approval = approval_of(run)
+    assert bob.id in approval.excluded
+    with pytest.raises(RequesterCannotVote):
+        runs.settle_approval(approval, verdict="approve", by=bob, now=now)
+
+
 def test_mallory_can_not_see_or_settle_what_acme_holds(
     held: tuple[Desk, Run], globex: Cast
 ) -> None:
