@@ -41,7 +41,7 @@ check: .venv/development ## Format, lint, types, import contracts, templates, mi
 	$(BIN)/lint-imports
 	@git ls-files -z 'templates/*.html' | xargs -0 -r $(BIN)/djade --check --target-version 5.2
 	@test -z "$$(git ls-files 'templates/*.html')" || $(BIN)/djlint --lint --quiet templates
-	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check --deploy --fail-level WARNING
 
 bench: .venv/development ## Run the benchmarks (ONLY=name runs one); each ends with a line of JSON

@@ -24,7 +24,7 @@ READ = {
 }
 CHANGE = {
     "approvals": {"alice", "bob"},
-    "runs": {"alice", "dave"},
+    "runs": {"alice", "bob", "dave"},
     "agents": {"alice", "dave"},
     "tools": {"alice", "dave"},
     "documents": {"alice", "dave"},

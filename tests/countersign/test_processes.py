@@ -268,7 +268,7 @@ def test_a_generated_secret_is_one_for_everybody_and_readable_by_nobody_else(
     assert (tmp_path / "state" / "secret").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("pid", ["", "x\n", "999999999\n", f"{os.getpid()}\n"])
+@pytest.mark.parametrize("pid", ["", "x\n", "999999999\n", f"{os.getpid()}\n"], ids=range(4))
 def test_a_pid_file_of_a_server_that_is_gone_is_dropped(tmp_path: Path, pid: str) -> None:
     (tmp_path / "postmaster.pid").write_text(pid)
     embedded._drop_stale_pid_file(tmp_path)

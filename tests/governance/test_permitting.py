@@ -93,7 +93,7 @@ CHANGES: list[dict[str, Any]] = [
     {"arguments": {"order_id": "A1", "amount": 5001}},
     {"arguments": {"order_id": "A1"}},
     {"arguments": {"order_id": "A1", "amount": "5000"}},
-    {"run": str(new_id())},
+    {"run": "01890a5d-ac96-774b-bcce-b302099a8057"},
     {"run": None},
     {"step": 3},
     {"step": None},
