@@ -52,7 +52,7 @@ format: .venv/development ## Rewrite the code in the house's format
 	@git ls-files -z 'templates/*.html' | xargs -0 -r $(BIN)/djade --target-version 5.2
 
 pictures: .venv/development ## Take the documents' pictures of the console again, with Chromium
-	@CI=true PICTURES=1 $(BIN)/python -m pytest -q tests/journeys/test_reviewing.py
+	@CI=true PICTURES=1 $(BIN)/python -m pytest -q -m browser tests/journeys
 
 lock: .venv/development ## Renew the locked requirements, with hashes and without index addresses
 	@for name in main development; do $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links requirements/$$name.in -o requirements/$$name.lock; done

@@ -79,9 +79,12 @@ def _environment(port: int) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(casts: dict[str, Cast]) -> Iterator[Stack]:
-    """Real processes on the committed tenants, once a session."""
+    """Real processes on the committed tenants and the tests' own queue.
+
+    They end with the module: a living worker would take the runs of other tests.
+    """
     port = free_port(18_000)
     made = Stack(Processes(STATE, _environment(port)), port)
     python, start = sys.executable, made.processes.start

@@ -154,7 +154,8 @@ def test_an_unreachable_queue_loses_nothing_and_keeps_nobody_waiting(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     desk = furnish(committed_acme, world, now)
-    monkeypatch.setattr(nudges, "current_app", Celery("down", broker="amqp://127.0.0.1:1//"))
+    down = Celery("down", broker="amqp://127.0.0.1:1//", set_as_current=False)
+    monkeypatch.setattr(nudges, "current_app", down)
     began = time.monotonic()
     with caplog.at_level(logging.ERROR):
         run = runs.start("Secret task", agent=desk.agent, principal=desk.cast.robo, now=now)

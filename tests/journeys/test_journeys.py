@@ -1,23 +1,27 @@
+"""Real processes and a real browser; one module, so that they run only while it does."""
+
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from builders import HANDBOOK, Desk, furnish
+from builders import HANDBOOK, SMALL_REFUNDS, Desk, furnish
 from cast import PASSWORD, Cast
 from journeys.conftest import Stack
 from playwright.sync_api import Page, expect
 from world import World, calls, says
 
-from runtime import ingesting, runs
+from audit.queries import entries
+from governance import policy_sets
+from governance.policies import DEFAULT_POLICY
+from runtime import ingesting, runs, toolbox
 from runtime.models import Run
 from tests.environment import ROOT
-
-pytestmark = pytest.mark.browser
 
 
 def _sign_in(page: Page, stack: Stack, person: str) -> None:
@@ -67,6 +71,7 @@ def held_run(desk: Desk, stack: Stack) -> Run:
     return run
 
 
+@pytest.mark.browser
 def test_a_reviewer_approves_the_held_refund_and_sees_the_run_end(
     desk: Desk, held_run: Run, stack: Stack, page: Page, pictures: Path
 ) -> None:
@@ -86,6 +91,7 @@ def test_a_reviewer_approves_the_held_refund_and_sees_the_run_end(
     assert desk.world.refunds == [{"order_id": "1042", "amount_cents": 12_900}]
 
 
+@pytest.mark.browser
 def test_a_compliance_officer_downloads_a_bundle_that_verifies(
     held_run: Run, stack: Stack, page: Page, tmp_path: Path, pictures: Path
 ) -> None:
@@ -104,3 +110,48 @@ def test_a_compliance_officer_downloads_a_bundle_that_verifies(
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_worker_killed_in_the_middle_of_a_refund_repeats_nothing(
+    committed_acme: Cast, world: World, stack: Stack
+) -> None:
+    now = datetime.now(UTC)
+    desk = furnish(committed_acme, world, now)
+    text = DEFAULT_POLICY + SMALL_REFUNDS
+    policy_sets.save(text, tools=toolbox.schemas, by=desk.cast.alice, now=now)
+    arrived, slow = threading.Event(), threading.Event()
+
+    def dawdle(request: object) -> bool:
+        if request.command == "POST" and not slow.is_set():  # type: ignore[attr-defined]
+            arrived.set()
+            slow.wait(1.5)
+        return False
+
+    world.tool_reply = dawdle
+    world.script[:] = [
+        lambda body: (
+            says("Refunded.")
+            if any(m["role"] == "tool" for m in body["messages"])
+            else calls(("refund_order", {"order_id": "1042", "amount_cents": 2_500}))
+        )
+    ]
+    run = runs.start(
+        "Refund 25.00", agent=desk.agent, principal=desk.cast.robo, now=datetime.now(UTC)
+    )
+    stack.wait_until(arrived.is_set)
+    stack.processes.kill("worker")
+    slow.set()
+    stack.processes.start_again("worker")
+    stack.wait_until(lambda: _state(run) == "completed", seconds=40)
+    assert world.refunds == [{"order_id": "1042", "amount_cents": 2_500}]
+    kinds = [entry.kind for entry in entries(correlation=run.pk)]
+    assert kinds.count("effect.begun") == kinds.count("effect.ended") + 1
+
+
+def test_a_run_goes_from_its_start_to_its_answer_without_anybody_nudging_it(
+    committed_acme: Cast, world: World, stack: Stack
+) -> None:
+    desk = furnish(committed_acme, world, datetime.now(UTC))
+    world.script[:] = [says("For 30 days.")]
+    run = runs.start("How long?", agent=desk.agent, principal=desk.cast.robo, now=datetime.now(UTC))
+    stack.wait_until(lambda: _state(run) == "completed")
