@@ -57,7 +57,9 @@ class Stack(msgspec.Struct):
             time.sleep(0.05)
 
     def answers(self) -> bool:
-        """Whether the web server is up."""
+        """Whether the web server is up. A process that ended instead fails the test."""
+        ended = {name: code for name, code in self.processes.ended().items() if code}
+        assert not ended, [self.processes.last_lines(name) for name in ended]
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2):
                 return True
@@ -85,7 +87,7 @@ def stack(casts: dict[str, Cast]) -> Iterator[Stack]:
 
     They end with the module: a living worker would take the runs of other tests.
     """
-    port = free_port(18_000)
+    port = free_port(20_000 + os.getpid() % 20_000)  # apart from what other tests start
     made = Stack(Processes(STATE, _environment(port)), port)
     python, start = sys.executable, made.processes.start
     celery = [python, "-m", "celery", "-A", "countersign.celery"]
