@@ -40,9 +40,12 @@ class NewRun(Shape):
     on_behalf_of = Text(default=None, allow_null=True)
 
     def validate_on_behalf_of(self, name: str | None) -> str | None:
-        """The name, if the ledger can take it: 255 bytes without control characters."""
-        if name is not None and not (name.isprintable() and len(name.encode()) <= 255):
-            raise serializers.ValidationError("Expected up to 255 bytes of printable text.")
+        """The name, if a run can carry it; `runs.start` has the last word."""
+        if name is not None and not (
+            name.isprintable() and len(name.encode()) <= runs.LONGEST_NAME
+        ):
+            wanted = f"Expected up to {runs.LONGEST_NAME} bytes of printable text."
+            raise serializers.ValidationError(wanted)
         return name
 
 

@@ -10,7 +10,6 @@ from django.db.models import QuerySet
 from audit.errors import Problem
 from gateway.models import Choice, Endpoint, Provider, Route
 from gateway.specs import EndpointSpec, Purpose, RouteSpec
-from governance.resources import Resource
 from tenants import encryption, isolation
 from tenants.principals import Principal
 
@@ -75,14 +74,6 @@ def endpoints() -> QuerySet[Endpoint]:
 def routes() -> QuerySet[Route]:
     """Return the tenant's routes by slug, with their choices and endpoints."""
     return Route.objects.prefetch_related("choices__endpoint").order_by("slug")
-
-
-def route_as_resource(slug: str) -> Resource:
-    """Return a route as policies see it. Raises RouteUnknown."""
-    route = Route.objects.filter(slug=slug).first()
-    if route is None:
-        raise RouteUnknown(route=slug)
-    return Resource(kind="Route", slug=slug, pk=str(route.pk), attributes={})
 
 
 def route_spec(slug: str) -> RouteSpec:

@@ -86,13 +86,6 @@ def test_the_list_for_clients_names_routes_and_their_age(
     assert [(r.slug, r.purpose, r.created_at) for r in queries.routes()] == [("fast", "chat", now)]
 
 
-def test_a_route_is_a_resource_for_policies(acme: Cast, route: Route) -> None:
-    resource = queries.route_as_resource("fast")
-    assert (resource.kind, resource.slug, resource.pk) == ("Route", "fast", str(route.pk))
-    with pytest.raises(RouteUnknown):
-        queries.route_as_resource("slow")
-
-
 def test_missing_and_forbidden_answer_alike(
     acme: Cast, provider: Provider, endpoint: Endpoint, route: Route
 ) -> None:
