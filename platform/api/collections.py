@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.response import Response
 
 from api.authentication import PrincipalRequest
-from api.idempotency import idempotent
+from api.idempotency import idempotent, idempotent_across_commits
 from api.shapes import Query, Shape, Slug, Text, Thing, Whole
 from api.views import ApiView, created
 from retrieval import collections, queries
@@ -131,6 +131,7 @@ class CollectionSearch(ApiView):
     """Where a collection is asked."""
 
     @extend_schema(request=Search, responses=HitsShown)
+    @idempotent_across_commits
     def post(self, request: PrincipalRequest, slug: str) -> Response:
         """The best passages for a question. Decided by policy, and recorded."""
         wanted = self.sent(Search)

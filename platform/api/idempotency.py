@@ -1,8 +1,10 @@
-"""The only place that makes retries safe: an answer is kept in the commit of what it answers.
+"""The only place that makes retries safe: an answer is kept, and given again.
 
-Of a request that failed nothing is kept, since nothing took effect: it is simply tried again.
-MUST NOT be put on a verb that commits on its way (a search): its entries would be rolled back
-with the answer.
+What creates or changes is `idempotent`: the answer is kept in the commit of what it answers.
+What commits on its way (a search) is `idempotent_across_commits`: its answer is kept in a commit
+of its own afterwards, so a process that is killed in between lets a retry act again. It MUST only
+be put on acts that may be repeated.
+Of a request that failed nothing is kept: it is simply tried again.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import msgspec
@@ -36,6 +38,7 @@ SWEPT = 100
 KEPT_HEADERS = ("Location",)
 
 Handler = Callable[..., Response]
+Act = Callable[[], Response]
 
 
 class KeyMalformed(Problem):
@@ -69,44 +72,72 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 def idempotent(handler: Handler) -> Handler:
-    """A view's method that heeds the Idempotency-Key."""
+    """A view's method that heeds the Idempotency-Key, and acts in one commit with its answer."""
+    return _heeding(handler, _in_one_commit)
 
+
+def idempotent_across_commits(handler: Handler) -> Handler:
+    """A view's method that heeds the Idempotency-Key, commits on its way and may be repeated."""
+    return _heeding(handler, _across_commits)
+
+
+def _heeding(handler: Handler, once: Callable[[Asked, Act], Response]) -> Handler:
     @functools.wraps(handler)
     def heeding(view: Any, request: Request, **arguments: Any) -> Response:
         key = request.headers.get(HEADER)
         if key is None:
             return handler(view, request, **arguments)
         asked = _asked(request, key, timezone.now())
-        return _once(asked, lambda: handler(view, request, **arguments))
+        return once(asked, lambda: handler(view, request, **arguments))
 
     heeding.heeds_idempotency_key = True  # type: ignore[attr-defined]
     return heeding
 
 
-def _once(asked: Asked, act: Callable[[], Response]) -> Response:
-    """1. Take the key, or somebody is at it. 2. Replay. 3. Act, and keep the answer: one commit."""
+def _in_one_commit(asked: Asked, act: Act) -> Response:
+    """1. Take the key, or somebody is at it. 2. Replay. 3. Act, and keep the answer."""
     with transaction.atomic():
-        _take(asked)
-        kept = KeptAnswer.objects.filter(scope=asked.scope, key=asked.key).first()
-        if kept is not None and kept.created_at > asked.now - LIFE:
-            return _replayed(kept, asked)
-        if kept is not None:
-            kept.delete()
+        if not _locked("pg_try_advisory_xact_lock", asked):
+            raise StillInProgress
+        replayed = _replayed(asked)
+        if replayed is not None:
+            return replayed
         response = act()
         _keep(response, asked)
-        _forget_old(asked.now)
     return response
 
 
-def _take(asked: Asked) -> None:
+def _across_commits(asked: Asked, act: Act) -> Response:
+    """The same, with a lock of the session, which a transaction's end does not give back."""
+    if not _locked("pg_try_advisory_lock", asked):
+        raise StillInProgress
+    try:
+        replayed = _replayed(asked)
+        if replayed is not None:
+            return replayed
+        response = act()
+        with transaction.atomic(durable=True):
+            _keep(response, asked)
+    finally:
+        _locked("pg_advisory_unlock", asked)
+    return response
+
+
+def _locked(function: LiteralString, asked: Asked) -> bool:
     name = f"idempotency {isolation.current().schema_name} {asked.scope} {asked.key}"
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [name])
-        if cursor.fetchone() != (True,):
-            raise StillInProgress
+        cursor.execute(f"SELECT {function}(hashtextextended(%s, 0))", [name])
+        (done,) = cursor.fetchone()
+    return bool(done)
 
 
-def _replayed(kept: KeptAnswer, asked: Asked) -> Response:
+def _replayed(asked: Asked) -> Response | None:
+    """The answer that was kept for the request, or None. Raises KeyReused."""
+    kept = KeptAnswer.objects.filter(
+        scope=asked.scope, key=asked.key, created_at__gt=asked.now - LIFE
+    ).first()
+    if kept is None:
+        return None
     if kept.fingerprint != asked.fingerprint:
         raise KeyReused
     text = encryption.open(kept.body)
@@ -115,6 +146,7 @@ def _replayed(kept: KeptAnswer, asked: Asked) -> Response:
 
 
 def _keep(response: Response, asked: Asked) -> None:
+    _forget_old(asked)
     text = JSONRenderer().render(response.data).decode()
     KeptAnswer.objects.create(
         scope=asked.scope,
@@ -127,8 +159,10 @@ def _keep(response: Response, asked: Asked) -> None:
     )
 
 
-def _forget_old(now: datetime) -> None:
-    old = KeptAnswer.objects.filter(created_at__lte=now - LIFE).order_by("created_at")
+def _forget_old(asked: Asked) -> None:
+    aged = KeptAnswer.objects.filter(created_at__lte=asked.now - LIFE)
+    aged.filter(scope=asked.scope, key=asked.key).delete()
+    old = aged.order_by("created_at")
     ids: list[UUID] = list(
         old.select_for_update(skip_locked=True).values_list("pk", flat=True)[:SWEPT]
     )

@@ -144,6 +144,38 @@ def test_of_many_at_once_one_acts_and_the_others_are_told_so(
     assert Run.objects.count() == 1
 
 
+def test_a_search_is_replayed_without_a_second_decision(
+    stocked_desk: Desk, robo: Caller, carol: Caller
+) -> None:
+    path, query = "collections/handbook/search", {"query": "gift cards"}
+    first = robo.post(path, query, idempotency_key="k")
+    entries = carol.get("ledger/entries").json()["results"]
+    again = robo.post(path, query, idempotency_key="k")
+    other = robo.post(path, {"query": "electronics"}, idempotency_key="k")
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert (again.json(), again["Idempotent-Replayed"]) == (first.json(), "true")
+    assert carol.get("ledger/entries").json()["results"] == entries
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_a_denied_search_gives_its_key_back(
+    stocked_desk: Desk, robo: Caller, alice: Caller
+) -> None:
+    path, query = "collections/handbook/search", {"query": "gift cards"}
+    asker = {"idempotency_key": "k"}
+    text = alice.get("policies/active").json()["text"]
+    alice.post("policies", {"text": '@id("no") forbid (principal, action, resource);'})
+    assert robo.post(path, query, **asker).status_code == 403
+    alice.post("policies", {"text": text})
+    allowed = robo.post(path, query, **asker)
+    assert (allowed.status_code, allowed.get("Idempotent-Replayed")) == (200, None)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+        )
+        assert cursor.fetchone() == (0,)
+
+
 def test_a_member_of_two_keys_is_one_caller(desk: Desk) -> None:
     first = member(desk.cast.dave).post("agents", {"slug": "x", "name": "X"}, idempotency_key="k")
     again = member(desk.cast.dave).post("agents", {"slug": "x", "name": "X"}, idempotency_key="k")
