@@ -13,11 +13,16 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "platfor
 def main() -> None:
     """Run the command named on the command line, with the embedded database if no other is set."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "countersign.settings")
+    from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415
     from django.core.management import execute_from_command_line  # noqa: PLC0415
 
-    from countersign import embedded  # noqa: PLC0415  (the path is only complete here)
+    from countersign import configuration, embedded  # noqa: PLC0415  (the path is complete here)
 
-    with embedded.database_for(sys.argv[1:]):
+    try:
+        wanted = configuration.read()
+    except ImproperlyConfigured as problem:
+        sys.exit(str(problem))
+    with embedded.database_for(sys.argv[1:], wanted):
         execute_from_command_line(sys.argv)
 
 

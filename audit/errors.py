@@ -14,4 +14,15 @@ class Problem(Exception):
 
     def __init__(self, **details: Any) -> None:
         self.details = details
-        super().__init__((type(self).__doc__ or "").strip().format(**details))
+        template = (type(self).__doc__ or "").strip()
+        super().__init__(template.format(**_fitting(template, details)))
+
+
+def _fitting(template: str, details: dict[str, Any]) -> dict[str, Any]:
+    """The details, without the full stop of a whole sentence where the template sets one itself."""
+    return {
+        name: value[:-1]
+        if isinstance(value, str) and value.endswith(".") and f"{{{name}}}." in template
+        else value
+        for name, value in details.items()
+    }

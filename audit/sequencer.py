@@ -38,6 +38,16 @@ WHERE EXISTS (SELECT FROM audit.pending WHERE log_id = log.id)
 ORDER BY log.id
 """
 
+# The time is the database's own, and of an entry: a marker alone could be anybody's.
+BEHIND = """
+SELECT EXISTS (
+  SELECT FROM audit.pending JOIN audit.entry ON entry.id = pending.entry_id
+  WHERE entry.log_id = pending.log_id
+    AND entry.recorded_at < clock_timestamp() - make_interval(secs => %s)
+    AND NOT EXISTS (SELECT FROM audit.leaf WHERE leaf.entry_id = entry.id)
+)
+"""
+
 LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('audit.sequencer ' || %s::text, 0))"
 HEAD = "SELECT size, frontier FROM audit.tree_head WHERE log_id = %s ORDER BY size DESC LIMIT 1"
 
@@ -102,6 +112,13 @@ def outstanding(connection: Connection) -> list[UUID]:
     """The logs that have pending entries or an unpublished tree head."""
     with connection.transaction(), connection.cursor() as cursor, _as_sequencer(connection, cursor):
         return [log for (log,) in cursor.execute(OUTSTANDING).fetchall()]
+
+
+def is_behind(connection: Connection, *, seconds: float) -> bool:
+    """Whether an entry of any log waits for longer than `seconds` to be sealed."""
+    with connection.transaction(), connection.cursor() as cursor, _as_sequencer(connection, cursor):
+        row = cursor.execute(BEHIND, [seconds]).fetchone()
+    return row == (True,)
 
 
 def seal(connection: Connection, log: UUID, *, limit: int = BATCH) -> int:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import http.client
 import os
 import signal
 import sys
-from pathlib import Path
 
-from countersign.configuration import ROOT
+from django.core.exceptions import ImproperlyConfigured
+
+from countersign import configuration
+from countersign.configuration import Configuration
 from countersign.embedded import EmbeddedServerFailed
 from countersign.installation import Installation, running
 from countersign.processes import CannotRun
-from countersign.serve import interrupt
+from countersign.serve import interrupt, wait
+from countersign.supervision import supervised
 from demo import desk, refunding, story
 from demo.client import Refused
 from demo.narrator import DidNotHold, Narrator
@@ -32,6 +36,15 @@ ENVIRONMENT = {
     "COUNTERSIGN_SWEEP_SECONDS": "1",
 }
 
+ENDINGS = (
+    CannotRun,
+    EmbeddedServerFailed,
+    ImproperlyConfigured,
+    DidNotHold,
+    Refused,
+    OSError,
+    http.client.HTTPException,
+)
 LOGS = ("worker", "web", "sequencer")
 
 
@@ -43,28 +56,28 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
     narrator = Narrator()
-    state = Path(os.environ.get("COUNTERSIGN_STATE_DIRECTORY", ROOT / "var")).resolve()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
-        _play(state, narrator, serve=serve)
+        _play(configuration.read(), narrator, serve=serve)
     except KeyboardInterrupt:
         narrator.says("Stopped.")
         return 0 if serve else 130
-    except (CannotRun, EmbeddedServerFailed, DidNotHold, Refused, OSError) as problem:
+    except ENDINGS as problem:
         narrator.fails(str(problem))
         return 1
     return 0
 
 
-def _play(state: Path, narrator: Narrator, *, serve: bool) -> None:
+def _play(wanted: Configuration, narrator: Narrator, *, serve: bool) -> None:
+    orders = Orders(wanted.COUNTERSIGN_STATE_DIRECTORY)
     with contextlib.ExitStack() as stack:
-        port = int(os.environ.get("PORT", "8000"))
         with narrator.stages() as say:
-            installation = stack.enter_context(running(state, port=port, say=say))
+            installation = stack.enter_context(running(wanted, say=say, first=orders.open_shop))
+        stack.enter_context(supervised(installation, narrator.says))
         try:
-            secrets = SignInData(state / "demo.json")
-            scene = _furnished(installation, secrets, state, narrator)
+            secrets = SignInData(installation.state / "demo.json")
+            scene = _furnished(installation, wanted, orders, secrets, narrator)
             story.play(scene)
             narrator.says("")
             narrator.holds("Everything in the story held.", condition=True)
@@ -75,11 +88,15 @@ def _play(state: Path, narrator: Narrator, *, serve: bool) -> None:
             _show_logs(installation, narrator)
             raise
         if serve:
-            installation.keep_running(narrator.says)
+            wait()
 
 
 def _furnished(
-    installation: Installation, secrets: SignInData, state: Path, narrator: Narrator
+    installation: Installation,
+    wanted: Configuration,
+    orders: Orders,
+    secrets: SignInData,
+    narrator: Narrator,
 ) -> Scene:
     """Two tenants with their people, acme's refund desk, and the order service."""
     with narrator.progress("Moving acme and globex in", len(CAST)) as advance:
@@ -87,16 +104,14 @@ def _furnished(
         for tenant in CAST:
             staff[tenant] = move_in(tenant, installation, secrets)
             advance()
-    orders = Orders(installation.processes, state)
-    orders.open_shop()
-    desk.furnish(staff["acme"], orders.address, narrator)
+    desk.furnish(staff["acme"], orders.address, wanted, narrator)
     return Scene(
         installation=installation,
         acme=staff["acme"],
         globex=staff["globex"],
         orders=orders,
         narrator=narrator,
-        folder=state,
+        folder=installation.state,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
@@ -12,6 +13,11 @@ from uuid import uuid4
 
 ROOT = "/api/v1"
 SECONDS = 60
+# A process or a database that died is up again in less.
+PATIENCE = 30
+PAUSE = 0.3
+UNAVAILABLE = 503
+LOST = (ConnectionError, http.client.HTTPException)
 
 
 class Answer(NamedTuple):
@@ -84,25 +90,23 @@ class Client:
             return None
 
     def post(self, path: str, body: Any) -> Any:
-        """Create or act. A lost answer is asked for again under the same key. Raises Refused."""
+        """Create or act; a lost answer is asked for again under the same key. Raises Refused."""
         return self._send("POST", path, body).json()
 
     def events(self, path: str) -> Iterator[tuple[str, Any]]:
         """The server-sent events at `path` (WHATWG), each with its name, while they come.
 
-        Raises Refused, TimeoutError where the server shows no sign of life for a minute.
+        They end where the server is lost. Raises Refused, TimeoutError where it shows no sign of
+        life for a minute.
         """
-        connection, response = self._request("GET", path)
-        with contextlib.closing(connection):
-            if response.status >= 400:
-                raise Refused(f"GET {ROOT}{path}", _answer(response))
-            name = ""
-            for raw in response:
-                field, _, value = raw.decode().rstrip("\r\n").partition(": ")
-                if field == "event":
-                    name = value
-                elif field == "data":
-                    yield name, json.loads(value)
+        with contextlib.suppress(*LOST):
+            connection, response = self._request("GET", path)
+            with contextlib.closing(connection):
+                if response.status == UNAVAILABLE:
+                    return
+                if response.status >= 400:
+                    raise Refused(f"GET {ROOT}{path}", _answer(response))
+                yield from _events(response)
 
     def put(self, path: str, body: Any) -> Any:
         """Replace what is at `path`. Raises Refused."""
@@ -118,7 +122,25 @@ class Client:
     def ask(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """One request, whatever the answer."""
+        """One request, whatever the answer; repeated while nobody answers, or only with 503.
+
+        Each body has an Idempotency-Key, under which nothing happens twice.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                answer = self._ask(method, path, body, headers)
+            except LOST:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                if answer.status != UNAVAILABLE or time.monotonic() > deadline:
+                    return answer
+            time.sleep(PAUSE)
+
+    def _ask(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str] | None
+    ) -> Answer:
         connection, response = self._request(method, path, body, headers)
         with contextlib.closing(connection):
             return _answer(response)
@@ -136,10 +158,7 @@ class Client:
     def _send(self, method: str, path: str, body: Any) -> Answer:
         data = json.dumps(body).encode()
         headers = {"Content-Type": "application/json", **_key()}
-        try:
-            return self._accepted(method, path, data, headers)
-        except (ConnectionError, http.client.HTTPException):
-            return self._accepted(method, path, data, headers)
+        return self._accepted(method, path, data, headers)
 
     def _accepted(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -148,6 +167,16 @@ class Client:
         if answer.status >= 400:
             raise Refused(f"{method} {ROOT}{path}", answer)
         return answer
+
+
+def _events(response: http.client.HTTPResponse) -> Iterator[tuple[str, Any]]:
+    name = ""
+    for raw in response:
+        field, _, value = raw.decode().rstrip("\r\n").partition(": ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            yield name, json.loads(value)
 
 
 def _answer(response: http.client.HTTPResponse) -> Answer:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from countersign.configuration import read
+from countersign.configuration import Configuration
 from demo.client import Client
 from demo.narrator import DidNotHold, Narrator
 from demo.tenancy import Staff
@@ -58,10 +58,10 @@ when {
 """
 
 
-def furnish(acme: Staff, order_service: str, narrator: Narrator) -> None:
+def furnish(acme: Staff, order_service: str, wanted: Configuration, narrator: Narrator) -> None:
     """Everything that the refund desk needs; what is there already stays. Raises Refused."""
     admin, builder = acme["Alice"], acme["Dave"]
-    connect_models(admin)
+    connect_models(admin, wanted)
     collection = {
         "slug": COLLECTION,
         "name": "Returns handbook",
@@ -78,7 +78,7 @@ def furnish(acme: Staff, order_service: str, narrator: Narrator) -> None:
     _ensure_policy(admin)
 
 
-def connect_models(admin: Client) -> None:
+def connect_models(admin: Client, wanted: Configuration) -> None:
     """Embeddings offline; answers offline too, or from the model that OPENAI_API_KEY opens."""
     _ensure(admin, "/providers", {"slug": "offline", "kind": "offline"})
     vectors = {"model": "wordllama-256", "purpose": "embeddings", "dimensions": 256}
@@ -86,14 +86,13 @@ def connect_models(admin: Client) -> None:
     _ensure(
         admin, "/routes", {"slug": "embed", "purpose": "embeddings", "endpoints": ["wordllama"]}
     )
-    chat = _chat_endpoint(admin)
+    chat = _chat_endpoint(admin, wanted)
     _ensure(admin, "/routes", {"slug": "answers", "purpose": "chat", "endpoints": [chat]})
     if admin.get("/routes/answers")["endpoints"] != [chat]:
         admin.put("/routes/answers", {"endpoints": [chat]})
 
 
-def _chat_endpoint(admin: Client) -> str:
-    configuration = read()
+def _chat_endpoint(admin: Client, configuration: Configuration) -> str:
     key = configuration.OPENAI_API_KEY.get_secret_value()
     if not key:
         offline = {"model": "offline-extractive-1", "purpose": "chat", "provider": "offline"}

@@ -8,7 +8,7 @@ from demo import running
 from demo.narrator import DidNotHold, Narrator
 from demo.scene import Scene, answer_of, refunded_once
 
-INTERRUPTED = "The grip of a pole of order 1003 is scratched. Please refund 20.00 EUR for it."
+INTERRUPTED = "The grip of a pole of order {order} is scratched. Please refund 20.00 EUR for it."
 SLOW_MILLISECONDS = 1_500
 
 
@@ -16,9 +16,11 @@ def a_killed_worker_repeats_nothing(scene: Scene) -> None:
     """7. SIGKILL between the shop's refund and its answer: the run ends, the refund stays one."""
     tell, processes = scene.narrator, scene.installation.processes
     tell.part(7, "The worker is killed in the middle of a refund")
+    order = scene.orders.number("1003")
+    task = INTERRUPTED.format(order=order)
     scene.orders.slow_down(SLOW_MILLISECONDS)
-    tell.quotes("The task", INTERRUPTED)
-    run = running.give(scene.acme.app, INTERRUPTED)
+    tell.quotes("The task", task)
+    run = running.give(scene.acme.app, task)
     with tell.progress("Waiting until the shop has refunded and has not answered yet"):
         _wait_for_refund(scene, run)
     processes.kill("worker")
@@ -30,7 +32,7 @@ def a_killed_worker_repeats_nothing(scene: Scene) -> None:
     log = scene.orders.log(run)
     tell.says(f"The shop's log of this run: {', '.join(log)}")
     tell.holds("The step was tried again, under the same Idempotency-Key.", len(log) > 1)
-    refunded_once(scene, done, "1003", 2_000)
+    refunded_once(scene, done, order, 2_000)
 
 
 def _wait_for_refund(scene: Scene, run: str) -> None:

@@ -41,6 +41,7 @@ def application(state: OrderState, *, delay_seconds: float = 0) -> web.Applicati
     app[DELAY] = delay_seconds
     app.router.add_get("/health", _health)
     app.router.add_get("/orders/{order_id}", _order)
+    app.router.add_post("/batches", _batch)
     app.router.add_post("/refunds", _refund)
     app.router.add_get("/log", _log)
     return app
@@ -56,6 +57,11 @@ async def _order(request: web.Request) -> web.Response:
     if order is None:
         return _response(refusal(404, "order_unknown", f"There is no order {order_id[:40]}."))
     return web.json_response(order)
+
+
+async def _batch(request: web.Request) -> web.Response:
+    numbers = await asyncio.to_thread(request.app[STATE].take_batch)
+    return web.json_response({"numbers": numbers}, status=201)
 
 
 async def _refund(request: web.Request) -> web.Response:

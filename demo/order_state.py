@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import sqlite3
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -15,6 +17,7 @@ CREATE TABLE IF NOT EXISTS orders (
     order_id TEXT PRIMARY KEY, customer TEXT NOT NULL, item TEXT NOT NULL, status TEXT NOT NULL,
     delivered_on TEXT NOT NULL, total_cents INTEGER NOT NULL CHECK (total_cents > 0)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS batches (number INTEGER PRIMARY KEY) STRICT;
 CREATE TABLE IF NOT EXISTS refunds (
     refund_id TEXT PRIMARY KEY, order_id TEXT NOT NULL REFERENCES orders,
     amount_cents INTEGER NOT NULL CHECK (amount_cents > 0), reason TEXT NOT NULL
@@ -78,14 +81,25 @@ class OrderState:
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.execute("PRAGMA foreign_keys = ON")
         self._database.executescript(SCHEMA)
-        rows = "INSERT OR IGNORE INTO orders VALUES (?, ?, ?, ?, ?, ?)"
-        with self._database:
-            self._database.executemany(rows, SEED)
+        with self._durably():
+            self._keep(SEED)
 
     def close(self) -> None:
         """Close the file; what was answered is on the disk already."""
         with self._turn:
             self._database.close()
+
+    def take_batch(self) -> dict[str, str]:
+        """Ten orders that nobody was given before, by the numbers of the first ten.
+
+        The second batch has 1101 for 1001, the third 1201: the shop keeps all of them.
+        """
+        with self._turn, self._durably():
+            row = self._database.execute("INSERT INTO batches DEFAULT VALUES RETURNING number")
+            ahead = 100 * (row.fetchone()["number"] - 1)
+            numbers = {order[0]: str(int(order[0]) + ahead) for order in SEED}
+            self._keep([(numbers[order[0]], *order[1:]) for order in SEED])
+        return numbers
 
     def order(self, order_id: str) -> dict[str, Any] | None:
         """One order with what is left to refund, or None."""
@@ -104,15 +118,23 @@ class OrderState:
         2. The amount must not be more than what is left.
         3. Refund, answer and log entry become durable together, or none of them does.
         """
-        with self._turn:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                answer = self._answered(refund, key) or self._made(refund, key)
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
-            return answer
+        with self._turn, self._durably():
+            return self._answered(refund, key) or self._made(refund, key)
+
+    @contextlib.contextmanager
+    def _durably(self) -> Iterator[None]:
+        """All of the block is on the disk afterwards, or none of it."""
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+    def _keep(self, orders: Iterable[tuple[Any, ...]]) -> None:
+        rows = "INSERT OR IGNORE INTO orders VALUES (?, ?, ?, ?, ?, ?)"
+        self._database.executemany(rows, orders)
 
     def _answered(self, refund: Refund, key: str) -> Answer | None:
         known = self._one("SELECT * FROM answers WHERE idempotency_key = ?", key)

@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from countersign.installation import OPENER, Installation
 from countersign.processes import CannotRun, Processes, free_port
 
 PROGRAM = Path(__file__).parent / "order_service.py"
@@ -18,23 +19,29 @@ NAME = "orders"
 
 
 class Orders:
-    """The order service: a process of its own, with a state of its own."""
+    """The order service: a process of its own, with a state of its own, which it never forgets."""
 
-    def __init__(self, processes: Processes, folder: Path) -> None:
-        self._processes = processes
-        self._file = folder / "orders.sqlite"
-        self._port = free_port(FIRST_PORT)
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "shop.sqlite"
+        self._processes: Processes
+        self._port = 0
+        self._numbers: dict[str, str] = {}
 
     @property
     def address(self) -> str:
         """Where it listens; the same for the whole story."""
         return f"http://127.0.0.1:{self._port}"
 
-    def open_shop(self) -> None:
-        """Start with ten orders and nothing refunded. Raises CannotRun."""
-        for file in self._file.parent.glob(f"{self._file.name}*"):
-            file.unlink()
+    def open_shop(self, installation: Installation) -> None:
+        """Start on what is there, with ten orders that no story had before. Raises CannotRun."""
+        self._processes = installation.processes
+        self._port = free_port(FIRST_PORT)
         self._start(delay_ms=0)
+        self._numbers = self._ask("POST", "/batches")["numbers"]
+
+    def number(self, first: str) -> str:
+        """What the order that was `first` in the first story is in this one."""
+        return self._numbers[first]
 
     def slow_down(self, delay_ms: int) -> None:
         """Start again with the same state; a refund then takes this long. Raises CannotRun."""
@@ -43,7 +50,7 @@ class Orders:
 
     def order(self, order_id: str) -> dict[str, Any]:
         """An order, as the shop's own API shows it."""
-        found: dict[str, Any] = self._get(f"/orders/{order_id}")
+        found: dict[str, Any] = self._ask("GET", f"/orders/{order_id}")
         return found
 
     def log(self, run: str) -> list[str]:
@@ -51,7 +58,7 @@ class Orders:
 
         A run's Idempotency-Keys begin with its id.
         """
-        entries = self._get("/log")["entries"]
+        entries = self._ask("GET", "/log")["entries"]
         return [entry["kind"] for entry in entries if entry["idempotency_key"].startswith(run)]
 
     def refunds(self, run: str) -> int:
@@ -71,10 +78,11 @@ class Orders:
 
     def _answers(self) -> bool:
         try:
-            return bool(self._get("/health"))
+            return bool(self._ask("GET", "/health"))
         except OSError:
             return False
 
-    def _get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.address + path, timeout=10) as response:  # noqa: S310 (ours)
+    def _ask(self, method: str, path: str) -> Any:
+        asked = urllib.request.Request(self.address + path, method=method)  # noqa: S310 (ours)
+        with OPENER.open(asked, timeout=10) as response:
             return json.load(response)

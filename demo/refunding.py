@@ -10,19 +10,21 @@ from demo.narrator import Narrator
 from demo.scene import Scene, answer_of, is_held, refunded_once, short
 
 SMALL = (
-    "The cooking pot of order 1042 arrived dented. The customer keeps it and asks for 25.00 EUR"
+    "The cooking pot of order {order} arrived dented. The customer keeps it and asks for 25.00 EUR"
     " back. Please refund it."
 )
 LARGE = (
-    "The tent of order 1043 arrived with a torn flysheet. The customer keeps it for 374.70 EUR."
+    "The tent of order {order} arrived with a torn flysheet. The customer keeps it for 374.70 EUR."
     " Please refund that amount."
 )
-TOO_LARGE = "Please refund 1,890.00 EUR for order 1044 because the customer has changed her mind."
-REASON = (
-    "Refunds above 500.00 EUR are for the Customer Care Lead, and the return window of order 1044"
-    " is over."
+TOO_LARGE = (
+    "Please refund 1,890.00 EUR for order {order} because the customer has changed her mind."
 )
-WAITING = "Please refund 94.75 EUR for order 1040 because a buckle of the backpack is broken."
+REASON = (
+    "Refunds above 500.00 EUR are for the Customer Care Lead, and the return window of order"
+    " {order} is over."
+)
+WAITING = "Please refund 94.75 EUR for order {order} because a buckle of the backpack is broken."
 WHY = {
     "unattended_not_permitted": "no policy permits it without a reviewer",
     "unattended_forbidden": "a policy asks for a reviewer",
@@ -34,22 +36,24 @@ def a_small_refund_goes_through(scene: Scene) -> None:
     """3a. Policy lets a small refund run without a person."""
     tell = scene.narrator
     tell.part(3, "The agent refunds: a small amount unattended, a large one is held")
-    run = running.ask(scene.acme.app, SMALL, tell)
+    order = scene.orders.number("1042")
+    run = running.ask(scene.acme.app, SMALL.format(order=order), tell)
     tell.quotes("The answer", answer_of(run)["text"])
-    refunded_once(scene, run, "1042", 2_500)
+    refunded_once(scene, run, order, 2_500)
 
 
 def a_large_refund_is_held_and_approved(scene: Scene) -> str:
     """3b and 4a. A large one waits for a reviewer; the agent's author is none. Returns the run."""
     tell, reviewer = scene.narrator, scene.acme["Bob"]
-    run = running.ask(scene.acme.app, LARGE, tell)
+    order = scene.orders.number("1043")
+    run = running.ask(scene.acme.app, LARGE.format(order=order), tell)
     is_held(scene, run)
     tell.part(4, "The reviewer decides")
     approval = reviewer.get(f"/approvals/{run['approval']}")
     _show(approval, tell)
     tell.holds(
-        "The approval is for exactly order 1043 and 374.70 EUR.",
-        approval["arguments"]["order_id"] == "1043"
+        f"The approval is for exactly order {order} and 374.70 EUR.",
+        approval["arguments"]["order_id"] == order
         and approval["arguments"]["amount_cents"] == 37_470,
         otherwise=str(approval["arguments"]),
     )
@@ -61,7 +65,7 @@ def a_large_refund_is_held_and_approved(scene: Scene) -> str:
         scene.acme.app, run["id"], tell, after=approval["step"] - 1, leaving="held"
     )
     tell.quotes("The answer", answer_of(done)["text"])
-    refunded_once(scene, done, "1043", 37_470)
+    refunded_once(scene, done, order, 37_470)
     return str(run["id"])
 
 
@@ -95,12 +99,14 @@ def _author_is_refused(scene: Scene, approval: dict[str, Any]) -> None:
 def another_one_is_rejected(scene: Scene) -> None:
     """4b. A rejection reaches the agent with its reason."""
     tell = scene.narrator
-    run = running.ask(scene.acme.app, TOO_LARGE, tell)
+    order = scene.orders.number("1044")
+    run = running.ask(scene.acme.app, TOO_LARGE.format(order=order), tell)
     is_held(scene, run)
     approval = scene.acme["Bob"].get(f"/approvals/{run['approval']}")
-    vote = {"verdict": "reject", "reason": REASON}
+    reason = REASON.format(order=order)
+    vote = {"verdict": "reject", "reason": reason}
     scene.acme["Bob"].post(f"/approvals/{approval['id']}/votes", vote)
-    tell.says(f"Bob rejects: {REASON}")
+    tell.says(f"Bob rejects: {reason}")
     done = running.follow(
         scene.acme.app, run["id"], tell, after=approval["step"] - 1, leaving="held"
     )
@@ -114,4 +120,5 @@ def another_one_is_rejected(scene: Scene) -> None:
 
 def leave_one_waiting(scene: Scene) -> None:
     """A held refund for whoever opens the console afterwards."""
-    running.follow(scene.acme.app, running.give(scene.acme.app, WAITING), Narrator.silent())
+    task = WAITING.format(order=scene.orders.number("1040"))
+    running.follow(scene.acme.app, running.give(scene.acme.app, task), Narrator.silent())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from demo.client import Client
+from demo.client import PAUSE, Client
 from demo.desk import AGENT
 from demo.narrator import DidNotHold, Narrator
 
@@ -52,6 +52,7 @@ def follow(
                 return found
             if time.monotonic() > deadline:
                 break
+        time.sleep(PAUSE)  # the stream ended early
     raise DidNotHold(f"The run {run} did not come to rest within {RUN_SECONDS} seconds.")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from countersign.installation import Installation
 from countersign.processes import CannotRun
 from demo.client import Client, Refused
@@ -41,18 +39,17 @@ def _admin(tenant: str, installation: Installation, secrets: SignInData) -> Clie
             return _signed_in(installation.port, tenant, name, secrets)
         except Refused:
             secrets.tenants.pop(tenant)  # of a database that is gone
+    made = ["create_tenant", tenant, address(tenant, name), "--admin-name", name]
     try:
-        made = installation.manage(
-            "create_tenant", tenant, address(tenant, name), "--admin-name", name
-        )
+        # The password is kept first: whoever is killed here can sign in afterwards.
+        password = secrets.password(tenant, name)
+        installation.manage(*made, "--password-stdin", told=password)
     except CannotRun as problem:
         raise CannotRun(
             f"The tenant {tenant} can't be made, or is there without its sign-in data in"
             f" {secrets.file}.\n{problem}\nIf that file is gone, start with another folder:"
             " COUNTERSIGN_STATE_DIRECTORY=/path make demo"
         ) from None
-    secrets.of(tenant).passwords[name] = json.loads(made)["password"]
-    secrets.save()
     return _signed_in(installation.port, tenant, name, secrets)
 
 

@@ -29,7 +29,7 @@ _UNFINISHED = "unexpected end of input"
 
 
 class PolicyInvalid(Problem):
-    """The policy is not valid, in {count} places. Line {line}: {first}"""
+    """The policy is not valid, in {places}. Line {line}: {first}"""
 
     code = "policy_invalid"
     status = 422
@@ -201,8 +201,10 @@ def _whole_text(message: str) -> Flaw:
 
 def _invalid(flaws: list[Flaw]) -> PolicyInvalid:
     distinct = list(dict.fromkeys(flaws))
+    count = len(distinct)
     return PolicyInvalid(
-        count=len(distinct),
+        count=count,
+        places="one place" if count == 1 else f"{count} places",
         line=distinct[0].line,
         first=distinct[0].message,
         errors=[msgspec.to_builtins(flaw) for flaw in distinct],

@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotFound
 from django.http.request import split_domain_port
 
+from audit.errors import Problem
 from tenants import directory, isolation
 
 # Beside the base domain itself.
 BASE_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-WITHOUT_TENANT = ("/api/", "/health")
+API = "/api/"
+# Asked without looking for a tenant: it must answer also where the database does not.
+HEALTH = "/health"
+
+
+class HostUnknown(Problem, Http404):
+    """There is no tenant at this address."""
+
+    code = "host_unknown"
+    status = 404
 
 
 def name_of(host: str) -> str:
@@ -30,8 +40,9 @@ def is_base(name: str) -> bool:
 
 
 class TenantOfHost:
-    """Enters the tenant whose domain the request names; unknown hosts get a plain 404.
+    """Enters the tenant whose domain the request names; on an unknown host nothing is found.
 
+    There a browser gets a plain page, and the API's clients get HostUnknown as they read problems.
     The API may also be called on the base domain: then the key says which tenant is meant.
     Only the Host header counts, whatever its case, port or trailing dot; X-Forwarded-Host never.
     """
@@ -42,15 +53,17 @@ class TenantOfHost:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         host = name_of(request.get_host())
         isolation.leave()
+        if request.path == HEALTH:
+            return self.get_response(request)
         tenant = directory.of_host(host)
         if tenant is not None:
             with isolation.acting_for(tenant):
                 return self.get_response(request)
-        if is_base(host) and request.path.startswith(WITHOUT_TENANT):
-            try:
-                return self.get_response(request)
-            finally:
-                isolation.leave()
-        return HttpResponseNotFound(
-            "There is no tenant at this address.", content_type="text/plain"
-        )
+        if not request.path.startswith(API):
+            return HttpResponseNotFound(str(HostUnknown()), content_type="text/plain")
+        if not is_base(host):
+            raise HostUnknown  # Django's handler of Http404 answers
+        try:
+            return self.get_response(request)
+        finally:
+            isolation.leave()

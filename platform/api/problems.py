@@ -7,37 +7,20 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import psycopg
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.multipartparser import MultiPartParserError
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from api import health, shapes
+from api import shapes
+from api.connections import DATABASE_AWAY, DatabaseUnavailable
 from audit.errors import Problem
 
 MEDIA_TYPE = "application/problem+json"
 CHALLENGE = 'Bearer realm="countersign"'
 PREFIX = "/api/"
-HEALTH = "/health"
-# Django's, and the driver's own where a connection is used without Django. A pool that has no
-# connection to give raises psycopg_pool.PoolTimeout, which is the driver's OperationalError.
-DATABASE_AWAY = (
-    OperationalError,
-    InterfaceError,
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-)
-
-
-class DatabaseUnavailable(Problem):
-    """The database can't be reached at the moment. Try again."""
-
-    code = "database_unavailable"
-    status = 503
 
 
 def as_response(problem: Exception, context: Mapping[str, Any]) -> Response | None:
@@ -101,7 +84,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler for addresses that nothing is at."""
     if not request.path.startswith(PREFIX):
         return defaults.page_not_found(request, exception)
-    return _json(body(404, "not_found", "There is nothing at this address."))
+    return _json(body_of(exception) or body(404, "not_found", "There is nothing at this address."))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -123,10 +106,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def _database_unavailable(request: HttpRequest) -> HttpResponse:
-    """As whoever asks reads it: a watcher, a program, a person."""
+    """As whoever asks reads it: a program, a person."""
     problem = DatabaseUnavailable()
-    if request.path == HEALTH:
-        return health.failing()
     if request.path.startswith(PREFIX):
         return _json(body(problem.status, problem.code, str(problem)))
     return HttpResponse(

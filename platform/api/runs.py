@@ -16,7 +16,8 @@ from rest_framework.response import Response
 
 from api import connections, streaming
 from api.authentication import PrincipalRequest
-from api.idempotency import REPLAYED, idempotent
+from api.idempotency import idempotent
+from api.kept_answers import REPLAYED
 from api.pagination import ByNumber
 from api.runs_shown import RunShown, StepShown
 from api.shapes import Query, Shape, Slug, Text

@@ -74,7 +74,11 @@ class SignInView(ApiView):
 
     @extend_schema(operation_id="sign_in", request=SignIn, responses={201: TokenShown}, auth=[])
     def post(self, request: Request) -> Response:
-        """Sign in as a member of the host's tenant, or of `tenant`; a token for 12 hours."""
+        """Sign in as a member of the host's tenant, or of `tenant`; a token for 12 hours.
+
+        An Idempotency-Key brings the same token again for the same request alone. Nobody is known
+        yet, so the key with another body is not refused: it is answered as a new request.
+        """
         wanted = self.sent(SignIn)
         with isolation.acting_for(_tenant(wanted.pop("tenant", None))):
             return self.issue(request, **wanted)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import select
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -73,6 +74,7 @@ def _pool() -> AsyncConnectionPool[Any]:
         max_size=CONNECTIONS,
         timeout=DATABASE_SECONDS,
         configure=_configure,
+        check=_check,
         open=False,
     )
 
@@ -80,6 +82,18 @@ def _pool() -> AsyncConnectionPool[Any]:
 async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
     milliseconds = str(DATABASE_SECONDS * 1_000)
     await connection.execute("SELECT set_config('statement_timeout', %s, false)", [milliseconds])
+
+
+async def _check(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Let the pool replace a connection to a server that was restarted meanwhile.
+
+    Of one that nobody uses there is something to read when it was cut off, and hardly otherwise:
+    only then is the server asked, which takes a round trip.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 def _refuse_unsafe() -> None:

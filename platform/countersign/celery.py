@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from celery import Celery
 from celery.signals import beat_init, worker_init
 from django.core.exceptions import ImproperlyConfigured
 
 from countersign import queueing
+
+if TYPE_CHECKING:
+    from tenants.postgresql.base import DatabaseWrapper
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "countersign.settings")
 
@@ -30,11 +34,21 @@ def make_queue_folders(sender: Celery, **_: object) -> None:
 @worker_init.connect
 @beat_init.connect
 def refuse_unsafe_configuration(**_: object) -> None:
-    """A worker or beat does not start on an unsafe configuration."""
-    from countersign import checks  # noqa: PLC0415  (Django is set up only now)
+    """A worker or beat does not start on an unsafe configuration, nor where it can't be looked at.
+
+    Nothing that it opened is left. Celery closes the bare descriptor of each connection that it
+    finds when a worker's process begins, taking it for a parent's; with `--pool solo` there is no
+    parent, and the pool would hand a dead connection to the first task.
+    """
+    from django.db import OperationalError, connection  # noqa: PLC0415  (Django is set up only now)
+
+    from countersign import checks  # noqa: PLC0415  (likewise)
 
     try:
         checks.refuse_unsafe()
-    except ImproperlyConfigured as problem:
+    except (ImproperlyConfigured, OperationalError) as problem:
         # Celery logs what a handler raises, and goes on: only an exit ends the process.
         raise SystemExit(str(problem)) from None
+    finally:
+        connection.close()
+        cast("DatabaseWrapper", connection).close_pool()

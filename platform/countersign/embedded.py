@@ -20,6 +20,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from countersign.configuration import Configuration
 from countersign.processes import held_back
 
 LEAST_FREE_BYTES = 200 * 2**20
@@ -30,6 +31,7 @@ STOP_SECONDS = 20
 FAILURES = (OSError, RuntimeError, AssertionError, psutil.Error, subprocess.SubprocessError)
 ROLE = "countersign"
 DATABASE = "countersign"
+SOCKET_LOCK = ".s.PGSQL.5432.lock"
 # These read code and files only, so they must work where no server runs.
 COMMANDS_WITHOUT_DATABASE = {
     "check",
@@ -46,30 +48,23 @@ class EmbeddedServerFailed(RuntimeError):
 
 
 @contextlib.contextmanager
-def database_for(arguments: Sequence[str]) -> Iterator[None]:
+def database_for(arguments: Sequence[str], wanted: Configuration) -> Iterator[None]:
     """Point DATABASE_URL at the embedded server, unless it is set or the command needs none.
 
     A server that does not start ends the command with the reason.
     """
-    if os.environ.get("DATABASE_URL") or not arguments or arguments[0] in COMMANDS_WITHOUT_DATABASE:
+    if wanted.DATABASE_URL or not arguments or arguments[0] in COMMANDS_WITHOUT_DATABASE:
         yield
         return
-    state = Path(
-        os.environ.get("COUNTERSIGN_STATE_DIRECTORY", Path(__file__).resolve().parents[2] / "var")
-    )
+    state = wanted.COUNTERSIGN_STATE_DIRECTORY
     with contextlib.ExitStack() as stack:
         try:
             os.environ["DATABASE_URL"] = stack.enter_context(server(state / "postgres"))
         except EmbeddedServerFailed as problem:
             raise SystemExit(str(problem)) from None
-        os.environ.setdefault("SECRET_KEY", _secret_key(state))
+        # The settings refuse a DATABASE_URL without one.
+        os.environ["SECRET_KEY"] = wanted.secret_key()
         yield
-
-
-def _secret_key(state: Path) -> str:
-    from countersign.configuration import generated_secret  # noqa: PLC0415  (pydantic is slow to import)
-
-    return generated_secret(state / "secret_key")
 
 
 @contextlib.contextmanager
@@ -84,7 +79,7 @@ def server(data: Path) -> Iterator[str]:
         data.mkdir(parents=True, exist_ok=True)
         with held_back():
             with _lock(data):
-                _drop_stale_pid_file(data)
+                _drop_stale_locks(data)
                 _forget_the_dead(data)
             running = _started(data)
     except FAILURES as problem:
@@ -92,6 +87,25 @@ def server(data: Path) -> Iterator[str]:
         raise EmbeddedServerFailed(_why(data, problem)) from problem
     with running:
         yield _bootstrap(running.get_uri())
+
+
+def is_running(data: Path) -> bool:
+    """Whether the server on `data` runs, so far as its process tells."""
+    return _postmaster(data) is not None
+
+
+def start_again(data: Path) -> None:
+    """Start the server that died under this process; its address stays.
+
+    It recovers all that was committed. Raises EmbeddedServerFailed.
+    """
+    data = data.absolute()
+    try:
+        with _lock(data):
+            _drop_stale_locks(data)
+        _started(data)
+    except FAILURES as problem:
+        raise EmbeddedServerFailed(_why(data, problem)) from problem
 
 
 def end_left_over(data: Path) -> bool:
@@ -149,16 +163,34 @@ def _started(data: Path) -> Any:
             return running
 
 
-def _drop_stale_pid_file(data: Path) -> None:
-    """Drop a pid file that a killed server left, also where its pid is another process by now."""
+def _drop_stale_locks(data: Path) -> None:
+    """Drop the lock files that a killed server left, also where its pid is another process by now.
+
+    A zombie is one too: where nobody reaps it, as in many containers, PostgreSQL would wait for it.
+    """
     if _postmaster(data) is None:
-        (data / "postmaster.pid").unlink(missing_ok=True)
+        for file in _lock_files(data):
+            file.unlink(missing_ok=True)
+
+
+def _lock_files(data: Path) -> list[Path]:
+    """What names the process id of the server: for its data, and for its socket."""
+    main = data / "postmaster.pid"
+    folders = [data]
+    with contextlib.suppress(FileNotFoundError, IndexError):
+        # The fifth line, where the path of the data is too long for a socket.
+        folders.append(Path(main.read_text().splitlines()[4]))
+    return [main, *(folder / SOCKET_LOCK for folder in folders)]
 
 
 def _postmaster(data: Path) -> int | None:
     """The process id of the server that runs on `data`, or None."""
+    return next((pid for file in _lock_files(data) if (pid := _server_in(file, data))), None)
+
+
+def _server_in(file: Path, data: Path) -> int | None:
     try:
-        pid = int((data / "postmaster.pid").read_text().splitlines()[0])
+        pid = int(file.read_text().splitlines()[0])
         process = psutil.Process(pid)
         is_ours = process.name().startswith("postgres") and Path(process.cwd()) == data.resolve()
     except (FileNotFoundError, ValueError, IndexError, psutil.NoSuchProcess, psutil.AccessDenied):

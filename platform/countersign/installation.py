@@ -11,10 +11,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 from countersign import embedded
-from countersign.configuration import ROOT, generated_secret
+from countersign.configuration import ROOT, Configuration
 from countersign.processes import (
     CannotRun,
     Lock,
@@ -30,13 +29,23 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 Say = Callable[[str], None]
 
 
-class Installation:
-    """A running Countersign: its address, and processes web, worker, beat and sequencer."""
+def nothing(_: Installation) -> None:
+    """What is done before the processes start, where nobody needs anything."""
 
-    def __init__(self, state: Path, port: int, environment: dict[str, str]) -> None:
+
+class Installation:
+    """A running Countersign: its address, and processes web, worker, documents, beat, sequencer.
+
+    `postgres` is the embedded server's folder; None where the database is somebody else's.
+    """
+
+    def __init__(
+        self, state: Path, port: int, environment: dict[str, str], postgres: Path | None
+    ) -> None:
         self.state = state
         self.port = port
         self.environment = environment
+        self.postgres = postgres
         self.processes = Processes(state, environment)
 
     @property
@@ -44,12 +53,13 @@ class Installation:
         """The base domain's address; a tenant's is `http://<slug>.localhost:<port>`."""
         return f"http://127.0.0.1:{self.port}"
 
-    def manage(self, *arguments: str) -> str:
-        """Run a management command and return what it printed. Raises CannotRun."""
+    def manage(self, *arguments: str, told: str = "") -> str:
+        """Run a management command, which reads `told`; what it printed. Raises CannotRun."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
             env=self.environment,
+            input=told,
             capture_output=True,
             text=True,
             check=False,
@@ -116,54 +126,47 @@ class Installation:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
 
-    def keep_running(self, say: Say) -> NoReturn:
-        """Watch the processes until interrupted; one that ends is started again."""
-        while True:
-            for name, code in self.processes.ended().items():
-                say(
-                    f"The {name} ended with code {code}; starting it again"
-                    f" (log: {self.processes.log_of(name)})."
-                )
-                self.processes.start_again(name)
-            time.sleep(1)
-
 
 @contextlib.contextmanager
-def running(state: Path, *, port: int, say: Say) -> Iterator[Installation]:
+def running(
+    wanted: Configuration, *, say: Say, first: Callable[[Installation], None] = nothing
+) -> Iterator[Installation]:
     """Bring everything up: database, migrations, static files, processes; and down at the end.
 
-    With DATABASE_URL set nothing embedded starts. Raises CannotRun, EmbeddedServerFailed.
+    With DATABASE_URL set nothing embedded starts. `first` starts what the work that was left needs,
+    before a worker takes it up. Raises CannotRun, EmbeddedServerFailed.
     """
     with contextlib.ExitStack() as stopping, contextlib.ExitStack() as stack:
         try:
-            yield _brought_up(stack, state, port, say)
+            installation = _prepared(stack, wanted, say)
+            first(installation)
+            say("Starting sequencer, worker, beat and web server.")
+            installation.start_all()
+            yield installation
         finally:
             stopping.enter_context(uninterrupted())
 
 
-def _brought_up(stack: contextlib.ExitStack, state: Path, port: int, say: Say) -> Installation:
+def _prepared(stack: contextlib.ExitStack, wanted: Configuration, say: Say) -> Installation:
+    state, port = wanted.COUNTERSIGN_STATE_DIRECTORY, wanted.PORT
     stack.enter_context(Lock(state))
     check_disk(state)
     _end_left_over(state, say)  # which may hold the port, too
-    environment = {
-        **os.environ,
-        "DATABASE_POOL_SIZE": os.environ.get("DATABASE_POOL_SIZE", "8"),
-    }
+    environment = {"DATABASE_POOL_SIZE": "8", **os.environ}
     environment["COUNTERSIGN_STATE_DIRECTORY"] = str(state)
-    if not environment.get("DATABASE_URL"):
+    postgres = None if wanted.DATABASE_URL else state / "postgres"
+    if postgres:
         say("Starting PostgreSQL.")
-        environment["DATABASE_URL"] = stack.enter_context(embedded.server(state / "postgres"))
-        environment.setdefault("SECRET_KEY", generated_secret(state / "secret_key"))
+        environment["DATABASE_URL"] = stack.enter_context(embedded.server(postgres))
+        environment["SECRET_KEY"] = wanted.secret_key()
     chosen = free_port(port)
     if chosen != port:
         say(f"Port {port} is busy: using {chosen}.")
     environment["PORT"] = str(chosen)
-    installation = Installation(state, chosen, environment)
+    installation = Installation(state, chosen, environment, postgres)
     stack.callback(installation.processes.stop)
     say("Migrating the database.")
     installation.manage("prepare")
-    say("Starting sequencer, worker, beat and web server.")
-    installation.start_all()
     return installation
 
 

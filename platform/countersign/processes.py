@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -97,7 +98,8 @@ def free_port(wanted: int) -> int:
 class Processes:
     """The children of this process, each in a session of its own, each with a log file.
 
-    Ctrl-C therefore reaches this process alone, which stops them in the reverse order.
+    Ctrl-C therefore reaches this process alone, which stops them in the reverse order. Threads may
+    share it.
     """
 
     def __init__(self, state: Path, environment: Mapping[str, str]) -> None:
@@ -106,6 +108,7 @@ class Processes:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, Sequence[str]] = {}
         self._log_began: dict[str, int] = {}
+        self._turn = threading.RLock()
 
     def log_of(self, name: str) -> Path:
         """Where the output of a child goes."""
@@ -113,7 +116,7 @@ class Processes:
 
     def start(self, name: str, command: Sequence[str]) -> int:
         """Start a child and return its process id. Ctrl-C waits until it is known."""
-        with held_back():
+        with held_back(), self._turn:
             return self._start(name, command)
 
     def _start(self, name: str, command: Sequence[str]) -> int:
@@ -141,18 +144,31 @@ class Processes:
 
     def kill(self, name: str) -> None:
         """SIGKILL a child and all that it started."""
-        child = self._running.pop(name)
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        self._pid_file(name).unlink(missing_ok=True)
+        with self._turn:
+            child = self._running.pop(name)
+            _kill_group(child.pid)
+            child.wait()
+            self._pid_file(name).unlink(missing_ok=True)
 
     def ended(self) -> dict[str, int]:
         """The children that ended by themselves, with their exit codes; they are forgotten."""
-        codes = {name: child.poll() for name, child in self._running.items()}
-        gone = {name: code for name, code in codes.items() if code is not None}
-        for name in gone:
-            del self._running[name]
-        return gone
+        with self._turn:
+            gone = [name for name, child in self._running.items() if _has_ended(child)]
+            return {name: self._bury(name) for name in gone}
+
+    def _bury(self, name: str) -> int:
+        """Forget a child that ended; what it started goes too. Returns its exit code."""
+        child = self._running.pop(name)
+        _kill_group(child.pid)
+        return child.wait()
+
+    def revive(self) -> dict[str, int]:
+        """Start again the children that ended by themselves; their names and exit codes."""
+        with self._turn:
+            gone = self.ended()
+            for name in gone:
+                self.start_again(name)
+            return gone
 
     def last_lines(self, name: str, count: int = 15) -> str:
         """The end of a child's log, as far as this installation wrote it."""
@@ -213,7 +229,13 @@ def uninterrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Let Ctrl-C take effect at the end of the block: in between, a child could be lost."""
+    """Let Ctrl-C take effect at the end of the block: in between, a child could be lost.
+
+    It interrupts the main thread alone: in another one there is nothing to hold back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     came: list[int] = []
     before = {
         number: signal.signal(number, lambda number, _: came.append(number))
@@ -226,6 +248,12 @@ def held_back() -> Iterator[None]:
             signal.signal(number, handler)
         if came:
             signal.raise_signal(came[0])
+
+
+def _has_ended(child: subprocess.Popen[bytes]) -> bool:
+    # Until it is waited for, its id is nobody else's.
+    how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    return os.waitid(os.P_PID, child.pid, how) is not None
 
 
 def _kill_group(pid: int) -> None:

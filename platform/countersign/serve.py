@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from typing import NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
@@ -14,6 +15,7 @@ from countersign.configuration import Configuration
 from countersign.embedded import EmbeddedServerFailed
 from countersign.installation import running
 from countersign.processes import CannotRun
+from countersign.supervision import supervised
 
 
 def say(sentence: str) -> None:
@@ -25,6 +27,12 @@ def say(sentence: str) -> None:
 def interrupt(*_: object) -> None:
     """Make SIGTERM end a run as Ctrl-C does."""
     raise KeyboardInterrupt
+
+
+def wait() -> NoReturn:
+    """Wait for an interruption."""
+    while True:
+        time.sleep(1)
 
 
 def main() -> int:
@@ -44,15 +52,15 @@ def main() -> int:
 
 
 def _serve(wanted: Configuration) -> NoReturn:
-    state = wanted.COUNTERSIGN_STATE_DIRECTORY
-    with running(state, port=wanted.PORT, say=say) as installation:
-        say(f"Countersign is ready at {installation.address} (logs: {state / 'log'}).")
+    with running(wanted, say=say) as installation, supervised(installation, say):
+        logs = installation.state / "log"
+        say(f"Countersign is ready at {installation.address} (logs: {logs}).")
         say("Make a tenant: .venv/bin/python manage.py create_tenant acme you@example.com")
         say(
             f"Its console is then at http://acme.localhost:{installation.port}."
             " Ctrl-C stops everything."
         )
-        installation.keep_running(say)
+        wait()
 
 
 if __name__ == "__main__":

@@ -79,7 +79,13 @@ def _database() -> dict[str, Any]:
     }
     known = {names[key]: value for key, value in parts.items() if key in names}
     rest = {key: value for key, value in parts.items() if key not in names}
-    return {"ENGINE": "tenants.postgresql", **known, "OPTIONS": {**rest, **pool}}
+    return {
+        "ENGINE": "tenants.postgresql",
+        **known,
+        # A kept connection may be one to a server that was restarted meanwhile.
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {**rest, **pool},
+    }
 
 
 DATABASES = {"default": _database()}

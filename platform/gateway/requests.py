@@ -41,9 +41,10 @@ def check_chat(request: Mapping[str, Any]) -> None:
     """Raise ModelRequestInvalid unless there are messages; all else is the provider's to judge."""
     messages = request.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise ModelRequestInvalid(reason="messages must be a list with at least one message")
+        reason = "messages must be a list with at least one message"
+        raise ModelRequestInvalid(reason=reason, param="messages")
     if not all(isinstance(message, dict) for message in messages):
-        raise ModelRequestInvalid(reason="each message must be an object")
+        raise ModelRequestInvalid(reason="each message must be an object", param="messages")
 
 
 def wants_usage(request: Mapping[str, Any]) -> bool:

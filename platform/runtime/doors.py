@@ -11,7 +11,7 @@ import msgspec
 from audit.errors import Problem
 from gateway import completions, portal
 from gateway import queries as gateway_queries
-from gateway.attempts import PATIENCE, may_have_acted
+from gateway.attempts import may_have_acted
 from gateway.embeddings import Embedded
 from gateway.events import ModelCallFailed
 from governance.evidence import kept
@@ -37,20 +37,14 @@ class ToolChanged(Problem):
     status = 409
 
 
-def longest(intent: Intent) -> int:
-    """The most seconds that acting on the intent should take, all tries included."""
-    if intent.action == "use_tool":
-        tool = _tool(intent)
-        return tools.ATTEMPTS * tool.timeout_seconds + tools.LONGEST_PAUSES if tool else 0
-    route = intent.resource
-    if intent.action == "search_collection":
-        named = Collection.objects.filter(slug=intent.resource)
-        route = named.values_list("embedding_route", flat=True).first() or ""
-    try:
-        spec = gateway_queries.route_spec(route)
-    except gateway_queries.RouteUnknown:
-        return 0
-    return sum(round(PATIENCE.total) + endpoint.timeout_seconds for endpoint in spec.endpoints)
+def alone_for(intent: Intent) -> int:
+    """The seconds in which nobody else may take the intent up, even if its worker seems dead.
+
+    What may be repeated may be begun by two at once, so 0; a call that may not be is waited for
+    to its time-out.
+    """
+    tool = _tool(intent)
+    return 0 if tool is None or may_repeat(intent) else tool.timeout_seconds
 
 
 def may_repeat(intent: Intent) -> bool:

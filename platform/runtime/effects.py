@@ -194,17 +194,16 @@ def perform(taking: Taking, step: Step, permit: Permit) -> Outcome:
     A run that was cancelled meanwhile still gets its outcome. Raises LeaseLost where somebody
     else took the run meanwhile: their result stands, and this one is dropped.
     """
-    seconds = doors.longest(taking.intent)
-    leases.keep(taking.run, until=leases.long_enough(taking.now, seconds))
     began = monotonic()
-    outcome = doors.act(
-        taking.intent,
-        taking.transcript,
-        permit,
-        step=step,
-        key=idempotency_key(step),
-        now=taking.now,
-    )
+    with leases.kept(taking.run, now=taking.now, alone_for=doors.alone_for(taking.intent)):
+        outcome = doors.act(
+            taking.intent,
+            taking.transcript,
+            permit,
+            step=step,
+            key=idempotency_key(step),
+            now=taking.now,
+        )
     ended_at = taking.now + timedelta(seconds=monotonic() - began)
     with transaction.atomic(durable=True):
         leases.confirm(taking.run, states=(RunState.ACTIVE, RunState.CANCELLED))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from typing import Any
 from uuid import UUID
 
 from celery import shared_task
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError
 from django.utils import timezone
 
 from audit.errors import Problem
@@ -18,6 +19,14 @@ from tenants import directory, isolation
 from tenants.models import Tenant
 
 logger = logging.getLogger(__name__)
+# A connection that was lost, as in a restart of PostgreSQL. A task may always be begun again, since
+# rows say what was done; the sweeper takes what is still left.
+AGAIN: dict[str, Any] = {
+    "autoretry_for": (OperationalError,),
+    "max_retries": 4,
+    "retry_backoff": 1,
+    "retry_backoff_max": 8,
+}
 
 
 def _holder() -> str:
@@ -25,7 +34,7 @@ def _holder() -> str:
     return f"{socket.gethostname()[-16:]}-{os.getpid()}-{new_id().hex}"
 
 
-@shared_task(name="runtime.carry_on")
+@shared_task(name="runtime.carry_on", **AGAIN)
 def carry_on(tenant: str, run: str) -> None:
     """Take a run's steps until it rests or is over."""
     holder = _holder()
@@ -37,7 +46,7 @@ def carry_on(tenant: str, run: str) -> None:
             logger.warning("%s", problem)
 
 
-@shared_task(name="runtime.ingest")
+@shared_task(name="runtime.ingest", **AGAIN)
 def ingest(tenant: str, document: str) -> None:
     """Parse, chunk, embed and index an uploaded document."""
     with isolation.acting_for(directory.of_slug(tenant)):

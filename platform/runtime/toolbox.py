@@ -190,8 +190,8 @@ def _check(definition: Definition) -> None:
 
 def _check_parameters(schema: dict[str, Any]) -> None:
     try:
-        canonical.encode(schema)
         json_schemas.check(schema)
+        canonical.encode(schema)
     except (json_schemas.SchemaUnusable, canonical.NotCanonical) as problem:
         raise ToolInvalid(reason=f"its parameters: {problem}") from None
     if schema.get("type") != "object":

@@ -21,12 +21,12 @@ from tenants import outgoing
 PLACE = re.compile(r"{([A-Za-z_][A-Za-z0-9_]*)}")
 LONGEST_URL = 8_000
 ELSEWHERE = "it would lead to another address"
+REDIRECTED = "it answered with a redirect, and redirects are not followed"
 LONGEST_MESSAGE = 500
 SHORTEST_SECRET = 6
 MAX_ANSWER_BYTES = 1024 * 1024
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.2
-LONGEST_PAUSES = 2
 
 
 class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,21 +145,27 @@ async def _try(
             outgoing.session(timeout=spec.timeout_seconds) as session,
             session.request(spec.method, url, headers=headers, json=body) as response,
         ):
-            return _understood(
-                spec, response.status, await outgoing.read_bounded(response, MAX_ANSWER_BYTES)
-            )
+            return await _answered(spec, response)
     except TimeoutError:
         raise ToolTimeout(tool=spec.slug, seconds=spec.timeout_seconds) from None
     except aiohttp.ClientConnectorError:
         raise ToolFailed(tool=spec.slug, reason="it can't be reached") from None
-    except (outgoing.AnswerTooLarge, outgoing.AnswerPacked, outgoing.RedirectRefused) as problem:
-        raise _after_acting(spec, str(problem)) from None
     except outgoing.AddressRefused as problem:
         raise ToolFailed(tool=spec.slug, reason=str(problem)) from None
+    except outgoing.RedirectRefused:
+        raise ToolFailed(tool=spec.slug, reason=REDIRECTED) from None
     except aiohttp.ClientError as problem:
         raise EffectUncertain(
             tool=spec.slug, reason=f"the connection broke ({type(problem).__name__})"
         ) from None
+
+
+async def _answered(spec: ToolSpec, response: aiohttp.ClientResponse) -> dict[str, Any]:
+    try:
+        body = await outgoing.read_bounded(response, MAX_ANSWER_BYTES)
+    except (outgoing.AnswerTooLarge, outgoing.AnswerPacked) as problem:
+        raise _after_acting(spec, str(problem), response.status) from None
+    return _understood(spec, response.status, body)
 
 
 def filled(spec: ToolSpec, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -225,8 +231,8 @@ def _without_secrets(spec: ToolSpec, message: str) -> str:
     return message
 
 
-def _after_acting(spec: ToolSpec, reason: str, status: int = 200) -> Problem:
+def _after_acting(spec: ToolSpec, reason: str, status: int) -> Problem:
     """An answer that can't be read: a reading tool failed, a refusal is one, else nobody knows."""
-    if spec.reads or status >= 300:
+    if spec.reads or 300 <= status < 500:
         return ToolAnswerUnusable(tool=spec.slug, reason=reason)
     return EffectUncertain(tool=spec.slug, reason=reason)

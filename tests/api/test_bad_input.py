@@ -27,13 +27,13 @@ def clerk(acme: Cast, now: datetime) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
-        (b"{", 400, "json_malformed"),
-        (b"\xff\xfe", 400, "json_malformed"),
-        (b'{"slug": "x", "name": NaN}', 400, "json_malformed"),
-        (b'{"slug": "x", "name": "a\\u0000b"}', 400, "json_malformed"),
-        (b'{"slug": "x", "name": "\\ud800"}', 400, "json_malformed"),
-        (b'{"slug": "x", "name": ' + b"[" * 100 + b"]" * 100 + b"}", 400, "json_malformed"),
-        (b'{"slug": "x", "name": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400, "json_malformed"),
+        (b"{", 400, "body_malformed"),
+        (b"\xff\xfe", 400, "body_malformed"),
+        (b'{"slug": "x", "name": NaN}', 400, "body_malformed"),
+        (b'{"slug": "x", "name": "a\\u0000b"}', 400, "body_malformed"),
+        (b'{"slug": "x", "name": "\\ud800"}', 400, "body_malformed"),
+        (b'{"slug": "x", "name": ' + b"[" * 100 + b"]" * 100 + b"}", 400, "body_malformed"),
+        (b'{"slug": "x", "name": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400, "body_malformed"),
         (b'{"slug": "x", "name": "' + b"x" * 2_200_000 + b'"}', 413, "json_too_large"),
         (b"[]", 422, "invalid"),
         (b'"task"', 422, "invalid"),
@@ -56,6 +56,34 @@ def test_a_body_that_does_not_fit_is_named(
     assert answer["Content-Type"] == "application/problem+json"
     assert {"type", "title", "status", "detail"} <= set(answer.json())
     assert not Agent.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b'{"slug": "x", "name": "X", "slug": "y"}', '"slug"'),
+        (b'{"slug": "x", "name": "X", "sl\\u0075g": "x"}', '"slug"'),
+        (b'{"slug": "x", "name": {"a": [{"b": 1, "b\\n": 2, "b\\n": 3}]}}', '"b\\n"'),
+    ],
+)
+def test_a_member_that_is_there_twice_is_named(dave: Caller, body: bytes, name: str) -> None:
+    answer = dave.post("agents", body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "body_malformed")
+    told = f"The request's body can't be used: it has the member {name} twice."
+    assert answer.json()["detail"] == told
+    assert not Agent.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("charset", "status"),
+    [("utf-8", 201), ('"UTF-8"', 201), ("latin-1", 415), ("utf-16", 415), ("nonsense", 415)],
+)
+def test_json_comes_in_utf_8(dave: Caller, charset: str, status: int) -> None:
+    body = b'{"slug": "x", "name": "X"}'
+    answer = dave.send("POST", "agents", body, content_type=f"application/json; charset={charset}")
+    assert answer.status_code == status
+    if status == 415:
+        assert answer.json()["code"] == "charset_unsupported"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +213,12 @@ def test_a_defect_shows_nothing_of_itself(alice: Caller, monkeypatch: pytest.Mon
 def test_a_host_that_is_nobodys_is_refused(acme: Any) -> None:
     answer = Client().get(API + "me", headers={"Host": "evil.test"})
     assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
-    assert Client().get(API + "me", headers={"Host": "no-tenant.localhost"}).status_code == 404
+    for path in (API + "me", API + "nothing", "/api/v2"):
+        answer = Client().get(path, headers={"Host": "no-tenant.localhost"})
+        assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
+        assert answer.json()["code"] == "host_unknown"
+    answer = Client().get("/", headers={"Host": "no-tenant.localhost"})
+    assert (answer.status_code, answer["Content-Type"]) == (404, "text/plain")
 
 
 def test_a_session_without_the_csrf_token_changes_nothing(acme: Any) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
+import silent_server
 from asgiref.sync import async_to_sync
 from callers import Caller, OneHostClient
 from cast import Cast
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 from django.test import Client
 from psycopg_pool import PoolTimeout
+from silent_server import Line
 
+from audit import sequencer
 from governance import queries
 from tenants import directory, isolation, members
 from tenants.models import User
@@ -61,14 +66,64 @@ def test_a_database_that_goes_while_a_view_works_is_away(
     assert "closed the connection" not in bob.get("approvals").content.decode()
 
 
-@pytest.mark.parametrize("host", HOSTS)
-def test_whoever_watches_is_told_so_in_json(
-    acme: Cast, monkeypatch: pytest.MonkeyPatch, host: str
-) -> None:
-    break_down(monkeypatch, directory, "of_host", OperationalError)
+@pytest.fixture
+def line(acme: Cast, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    """What new connections to the database go through."""
+    with silent_server.line() as made:
+        monkeypatch.setitem(connection.settings_dict, "HOST", "127.0.0.1")
+        monkeypatch.setitem(connection.settings_dict, "PORT", made.port)
+        yield made
+
+
+def is_failing(host: str) -> bool:
+    """Whether whoever watches is told that the database is away, in JSON and soon."""
+    began = time.monotonic()
     answer = Caller(None, host).get("/health")
-    assert (answer.status_code, answer["Content-Type"]) == (503, "application/json")
-    assert answer.json() == {"status": "failing", "database": "unreachable"}
+    assert time.monotonic() - began < 2.5
+    told = {"status": "failing", "database": "unreachable"}
+    return (answer.status_code, answer["Content-Type"], answer.json()) == (
+        503,
+        "application/json",
+        told,
+    )
+
+
+@pytest.mark.parametrize("host", [*HOSTS, "nobody.localhost"])
+def test_whoever_watches_is_told_so_in_json(line: Line, host: str) -> None:
+    assert Caller(None, host).get("/health").status_code == 200
+    line.cut()
+    assert is_failing(host)
+
+
+def test_a_silent_database_is_away_until_it_speaks(line: Line) -> None:
+    line.fall_silent()
+    assert is_failing("localhost")
+    assert is_failing("localhost")
+    line.speak()
+    wait_until_well()
+
+
+def test_a_database_that_falls_silent_meanwhile_is_away(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_behind = sequencer.is_behind
+
+    def fall_silent(*args: Any, **named: Any) -> bool:
+        line.fall_silent()
+        return is_behind(*args, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sequencer, "is_behind", fall_silent)
+        assert is_failing("localhost")
+        line.speak()
+    wait_until_well()
+
+
+def wait_until_well() -> None:
+    deadline = time.monotonic() + 10
+    while Caller(None, "localhost").get("/health").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("broken", [(directory, "of_host"), (members, "everyone")])

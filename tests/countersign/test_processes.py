@@ -166,20 +166,21 @@ def test_a_command_whose_server_does_not_start_ends_with_the_reason(
     monkeypatch.setenv("COUNTERSIGN_STATE_DIRECTORY", str(tmp_path / "state"))
     monkeypatch.delenv("DATABASE_URL")
     refused = pytest.raises(SystemExit, match="PostgreSQL could not start")
-    with refused, embedded.database_for(["migrate_schemas"]):
+    with refused, embedded.database_for(["migrate_schemas"], configuration.read()):
         pass
 
 
 def test_a_disk_with_too_little_room_is_said_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COUNTERSIGN_STATE_DIRECTORY", str(tmp_path))
     check_disk(tmp_path)
     monkeypatch.setattr(processes, "LEAST_FREE_BYTES", 2**62)
     with pytest.raises(CannotRun, match=r"has \d+ MB free; Countersign needs at least \d+ MB"):
         check_disk(tmp_path)
     with (
         pytest.raises(CannotRun, match="Make room and start again"),
-        installation.running(tmp_path, port=1, say=lambda _: None),
+        installation.running(configuration.read(), say=lambda _: None),
     ):
         pass
     assert {path.name for path in tmp_path.iterdir()} == {"lock"}
@@ -270,9 +271,11 @@ def test_a_generated_secret_is_one_for_everybody_and_readable_by_nobody_else(
 
 @pytest.mark.parametrize("pid", ["", "x\n", "999999999\n", f"{os.getpid()}\n"], ids=range(4))
 def test_a_pid_file_of_a_server_that_is_gone_is_dropped(tmp_path: Path, pid: str) -> None:
-    (tmp_path / "postmaster.pid").write_text(pid)
-    embedded._drop_stale_pid_file(tmp_path)
-    assert not (tmp_path / "postmaster.pid").exists()
+    socket_lock = tmp_path / embedded.SOCKET_LOCK
+    for file in (tmp_path / "postmaster.pid", socket_lock):
+        file.write_text(pid)
+    embedded._drop_stale_locks(tmp_path)
+    assert list(tmp_path.iterdir()) == []
     assert embedded.end_left_over(tmp_path) is False
 
 
@@ -283,6 +286,8 @@ def test_another_folders_server_is_not_taken_for_this_ones(
     (tmp_path / "postmaster.pid").write_text(f"{os.getpid()}\n")
     assert embedded._postmaster(tmp_path) is None
     monkeypatch.setattr(psutil.Process, "cwd", lambda _: str(tmp_path))
+    assert embedded._postmaster(tmp_path) == os.getpid()
+    (tmp_path / "postmaster.pid").rename(tmp_path / embedded.SOCKET_LOCK)
     assert embedded._postmaster(tmp_path) == os.getpid()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -107,6 +108,7 @@ def test_an_installation_survives_its_days(state: Path, port: int) -> None:
     _is_interrupted_in_the_middle_of_its_start(state, port)
     second = _gives_way_to_a_busy_port(state, port)
     _refuses_a_second_start(state, port, second)
+    _starts_again_what_dies(second, state, port + 1)
     second.process.kill()
     second.ends()
     assert _health(port + 1) == 200  # what it left behind still serves
@@ -142,6 +144,30 @@ def _refuses_a_second_start(state: Path, port: int, running: Run) -> None:
         " or set COUNTERSIGN_STATE_DIRECTORY to another folder."
     )
     assert _health(port + 1) == 200
+
+
+def _starts_again_what_dies(run: Run, state: Path, port: int) -> None:
+    """kill -9 of the database, and then of every process that works on it."""
+    os.kill(int((state / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    run.wait_until_it_says("PostgreSQL is up again")
+    _serves(port)
+    names = {file.stem: int(file.read_text().split()[0]) for file in state.glob("run/*.pid")}
+    assert names.keys() == {"beat", "documents", "sequencer", "web", "worker"}
+    for name, pid in names.items():
+        os.kill(pid, signal.SIGKILL)
+        run.wait_until_it_says(f"The {name} ended with code -9; it is started again")
+    _serves(port)
+
+
+def _serves(port: int) -> None:
+    """The web server answers, and its database does, before long."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            if _health(port) == 200:
+                return
+        time.sleep(0.1)
+    raise AssertionError("it does not serve again")
 
 
 def _ends_what_a_killed_run_left(state: Path, port: int) -> Run:

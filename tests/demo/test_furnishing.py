@@ -9,6 +9,7 @@ import pytest
 from cast import Cast
 from django.test import Client as Browser
 
+from countersign import configuration
 from demo import desk
 from demo.client import ROOT, Answer, Client
 from tenants import isolation
@@ -45,12 +46,12 @@ def alice(acme: Cast) -> Client:
 def test_a_second_demo_may_answer_from_another_model(
     alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk.connect_models(alice)
+    desk.connect_models(alice, configuration.read())
     assert alice.get("/routes/answers")["endpoints"] == ["extractive"]
     monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
-    desk.connect_models(alice)
+    desk.connect_models(alice, configuration.read())
     (chosen,) = alice.get("/routes/answers")["endpoints"]
     assert alice.get(f"/endpoints/{chosen}")["provider"].startswith("openai-")
     monkeypatch.delenv("OPENAI_API_KEY")
-    desk.connect_models(alice)
+    desk.connect_models(alice, configuration.read())
     assert alice.get("/routes/answers")["endpoints"] == ["extractive"]

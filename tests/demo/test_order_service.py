@@ -204,6 +204,24 @@ async def test_it_ends_cleanly_and_keeps_its_state(state: Path, service: Service
     assert order["refunded_cents"] == 3500
 
 
+async def test_each_story_has_ten_orders_of_its_own_and_the_shop_forgets_none(state: Path) -> None:
+    kept = OrderState(state)
+    first = kept.take_batch()
+    assert first["1042"] == "1042"
+    kept.refund(Refund("1042", 3500, ""), key="a")
+    kept.close()
+    again = OrderState(state)
+    second, third = again.take_batch(), again.take_batch()
+    assert (second["1042"], third["1042"], third["1001"]) == ("1142", "1242", "1201")
+    assert len({*first.values(), *second.values(), *third.values()}) == 30
+    fresh = again.order("1142") or {}
+    assert (fresh["refunded_cents"], fresh["item"]) == (0, "Camping stove Ember and pot")
+    assert (again.order("1042") or {})["refunded_cents"] == 3500
+    again.refund(Refund("1042", 3500, ""), key="a")
+    assert (again.order("1042") or {})["refunded_cents"] == 3500
+    again.close()
+
+
 def test_a_taken_port_is_said_in_a_sentence(state: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

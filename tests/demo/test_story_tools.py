@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from demo import bundle
+from countersign.processes import free_port
+from demo import bundle, client
 from demo.client import Client, Refused
 from demo.narrator import DidNotHold, Narrator
 from demo.people import SignInData
@@ -31,6 +32,9 @@ class Desk(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.note()
+        if self.path.endswith("/away") and len(self.seen) < 3:
+            self.answer({"code": "database_unavailable"}, 503, "application/problem+json")
+            return
         later = "http://acme.localhost/api/v1/things?cursor=2"
         rows = [{"n": 2}] if "cursor" in self.path else [{"n": 1}]
         following = None if "cursor" in self.path else later
@@ -99,6 +103,28 @@ def test_a_lost_answer_is_asked_for_again_under_the_same_key(robo: Client) -> No
     assert robo.post("/things", {}) == {"id": 1}
     first, second = (headers["Idempotency-Key"] for _, headers in Desk.seen)
     assert first == second
+
+
+def test_a_server_whose_database_is_being_started_is_asked_again(
+    robo: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert robo.get("/away")["results"] == [{"n": 1}]
+    assert len(Desk.seen) == 3
+    Desk.seen = []
+    monkeypatch.setattr(client, "PATIENCE", -1)
+    with pytest.raises(Refused, match="503 database_unavailable"):
+        robo.get("/away")
+    assert list(robo.events("/away")) == []
+
+
+def test_a_server_that_is_gone_is_asked_for_a_while(
+    robo: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "PATIENCE", 0.5)
+    nowhere = Client(free_port(20_000), "acme")
+    with pytest.raises(ConnectionRefusedError):
+        nowhere.get("/things")
+    assert list(nowhere.events("/things")) == []
 
 
 def test_a_problem_says_what_was_asked_and_why_it_was_refused(robo: Client) -> None:

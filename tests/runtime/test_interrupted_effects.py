@@ -280,20 +280,6 @@ def test_a_worker_that_slept_too_long_drops_its_result(
     assert kinds(run).count("effect.ended") == 3, "one for each step"
 
 
-def test_a_lease_covers_all_tries_of_a_tool(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    redefine(desk, "look_up_order", timeout_seconds=120)
-    until = []
-    real = doors.act
-
-    def seen(intent: Any, *args: Any, **kwargs: Any) -> Any:
-        until.append(Run.objects.get().lease_until)
-        return real(intent, *args, **kwargs)
-
-    monkeypatch.setattr(doors, "act", seen)
-    desk.work(desk.ask("Look.", calls(LOOKING), says("Done.")))
-    assert until[1] > desk.later(seconds=3 * 120)
-
-
 def test_an_effect_that_is_under_way_when_the_run_is_cancelled_gets_its_outcome(
     desk: Desk,
 ) -> None:

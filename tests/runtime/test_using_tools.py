@@ -116,7 +116,6 @@ UNUSABLE = [
     answering(b"[" * 100_000 + b"]" * 100_000),
     answering(b"[" * 900 + b"]" * 900),
     answering(b'{"a": 1e999}'),
-    answering({}, 302, Location="/elsewhere"),
     answering(b"\x1f\x8b", **{"Content-Encoding": "gzip"}),
 ]
 
@@ -128,7 +127,37 @@ def test_what_a_tool_may_not_answer_is_a_failed_read_or_an_unknown_write(till: D
         assert (run.state, outcomes(run)[1]) == ("completed", ("failed", "tool_answer_unusable"))
         assert error_told(till)["code"] == "tool_answer_unusable"
         assert outcomes(propose(till, refund()))[1] == ("unknown", "effect_uncertain")
-        assert not any("elsewhere" in target for target in heard.targets)
+        assert len(heard.targets) == 2 + 2
+
+
+@pytest.mark.parametrize("slug", ["look_up_order", "refund_order"])
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+def test_a_redirect_is_not_followed_and_the_model_is_told_that_nothing_was_done(
+    till: Desk, status: int, slug: str
+) -> None:
+    heard = _listen(till, answering(b"" if status == 304 else {}, status, Location="/elsewhere"))
+    run = propose(till, LOOKING if slug == "look_up_order" else refund(), then="It was not done.")
+    assert outcomes(run)[1] == ("failed", "tool_failed")
+    assert (run.state, run.answer["text"]) == (RunState.COMPLETED, "It was not done.")
+    assert "answered" in error_told(till)["message"]
+    assert "127.0.0.1" not in error_told(till)["message"]
+    assert len(heard.targets) == 1
+    assert "elsewhere" not in heard.targets[0]
+
+
+def test_a_redirect_after_a_try_of_which_nobody_can_tell_proves_nothing(till: Desk) -> None:
+    _listen(till, answering({}, 502), answering({}, 302, Location="/elsewhere"))
+    assert outcomes(propose(till, refund()))[1] == ("unknown", "effect_uncertain")
+
+
+def test_a_refusal_that_can_not_be_read_is_a_refusal_and_a_breakdown_is_none(till: Desk) -> None:
+    packed = {"Content-Encoding": "gzip"}
+    for status, outcome in (
+        (404, ("failed", "tool_answer_unusable")),
+        (500, ("unknown", "effect_uncertain")),
+    ):
+        _listen(till, answering(b"\x1f\x8b", status, **packed))
+        assert outcomes(propose(till, refund()))[1] == outcome
 
 
 def test_a_reading_tool_that_answers_500_is_tried_three_times_and_failed(till: Desk) -> None:

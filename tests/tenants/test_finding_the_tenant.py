@@ -10,8 +10,8 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 from raw_sql import role
 
-from tenants import isolation
-from tenants.middleware import TenantOfHost, name_of
+from tenants import directory, isolation
+from tenants.middleware import HostUnknown, TenantOfHost, name_of
 
 
 def _ask(host: str, path: str = "/", **headers: str) -> HttpResponse:
@@ -46,10 +46,16 @@ def test_a_host_is_the_same_in_any_spelling(acme: Cast, host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["nobody.localhost", "x.acme.localhost", "acme.localhost.localhost"]
 )
-def test_an_unknown_host_gets_a_plain_404(acme: Cast, host: str) -> None:
-    for path in ("/", "/api/v1/me"):
-        answer = _ask(host, path)
-        assert (answer.status_code, answer["Content-Type"]) == (404, "text/plain")
+def test_on_an_unknown_host_nothing_is_found(acme: Cast, host: str) -> None:
+    answer = _ask(host, "/")
+    assert (answer.status_code, answer["Content-Type"]) == (404, "text/plain")
+    with pytest.raises(HostUnknown):
+        _ask(host, "/api/v1/me")
+
+
+def test_health_looks_for_no_tenant(acme: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "of_host", None)
+    assert _ask("acme.localhost", "/health").content == b"nobody"
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000"])

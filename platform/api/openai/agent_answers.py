@@ -7,7 +7,7 @@ away finds it again under `/api/v1/runs/`. A held run is an answer too: no clien
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +17,9 @@ from uuid import UUID
 
 import msgspec
 
+from api.connections import DATABASE_AWAY, DATABASE_SECONDS, DatabaseUnavailable
+from api.kept_answers import StillInProgress
+from api.openai import retries
 from api.openai.bodies import AGENT, task
 from api.openai.callers import Caller
 from api.openai.exchange import Exchange, json_of
@@ -29,6 +32,7 @@ from tenants.principals import Principal
 FIRST_LOOK_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 600.0
+LONGEST_START_SECONDS = 5.0
 
 HELD = "This needs a reviewer's approval before it can go on. The run {run} waits for it."
 UNFINISHED = "The run {run} is still under way. Ask for its outcome later."
@@ -49,19 +53,42 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def answer(exchange: Exchange, caller: Caller, request: dict[str, Any]) -> None:
-    """Start a run and answer with its outcome. Raises ModelUnknown, TaskInvalid, RunFailed, …"""
-    slug = request["model"].removeprefix(AGENT)
-    start = partial(_start, slug, task(request), caller.principal)
-    try:
-        begun = await threads.acting_for(caller.snapshot.tenant, start)
-    except AgentUnknown:
-        raise ModelUnknown(model=request["model"][:100], param="model") from None
+    """Answer with the outcome of a run, which starts now or was started by an earlier try.
+
+    Raises ModelUnknown, TaskInvalid, RunFailed, KeyMalformed, KeyReused, StillInProgress, …
+    """
+    principal, slug = caller.principal, request["model"].removeprefix(AGENT)
+    start = partial(_start, slug, task(request), principal)
+    made = retries.try_of(exchange, principal, request)
+
+    def begin() -> RunView:
+        return _look(retries.once(made, start, exchange), principal)
+
     async with exchange.while_connected():
+        try:
+            begun = await _begun(caller, begin)
+        except DatabaseUnavailable:
+            exchange.give_up()
+            raise
+        except AgentUnknown:
+            raise ModelUnknown(model=request["model"][:100], param="model") from None
         if request.get("stream"):
             await _stream(exchange, caller, request["model"], begun)
         else:
             view = await _outcome(caller, begun)
             await exchange.answer(json_of(_completion(request["model"], view)))
+
+
+async def _begun(caller: Caller, begin: Callable[[], RunView]) -> RunView:
+    """The run, waited for while another try of the same request starts it. StillInProgress."""
+    deadline = monotonic() + LONGEST_START_SECONDS
+    while True:
+        try:
+            return await _in_time(caller, begin)
+        except StillInProgress:
+            if monotonic() > deadline:
+                raise
+            await asyncio.sleep(FIRST_LOOK_SECONDS)
 
 
 async def _outcome(caller: Caller, begun: RunView) -> RunView:
@@ -85,6 +112,8 @@ async def _stream(exchange: Exchange, caller: Caller, model: str, begun: RunView
         await exchange.event(json_of(_chunk(model, view, {}, finish="stop")))
     except Problem as problem:
         await exchange.end_events(problem)
+    except DATABASE_AWAY:
+        await exchange.end_events(DatabaseUnavailable())
     else:
         await exchange.end_events()
 
@@ -95,17 +124,25 @@ async def _looks(caller: Caller, begun: RunView) -> AsyncGenerator[RunView]:
     pause, deadline = FIRST_LOOK_SECONDS, monotonic() + LONGEST_WAIT_SECONDS
     while monotonic() < deadline:
         await asyncio.sleep(pause)
-        view = await threads.acting_for(caller.snapshot.tenant, look)
+        view = await _in_time(caller, look)
         yield view
         if view.state != "active":
             return
         pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
 
 
-def _start(slug: str, words: str, principal: Principal) -> RunView:
+async def _in_time(caller: Caller, work: Callable[[], RunView]) -> RunView:
+    """What `work` returns, in the caller's tenant. Raises DatabaseUnavailable for a silent one."""
+    try:
+        async with asyncio.timeout(DATABASE_SECONDS):
+            return await threads.acting_for(caller.snapshot.tenant, work)
+    except TimeoutError:
+        raise DatabaseUnavailable from None
+
+
+def _start(slug: str, words: str, principal: Principal) -> UUID:
     agent = queries.access_agent(slug, principal=principal)
-    run = runs.start(words, agent=agent, principal=principal, now=datetime.now(UTC))
-    return _look(run.pk, principal)
+    return runs.start(words, agent=agent, principal=principal, now=datetime.now(UTC)).pk
 
 
 def _look(run_id: UUID, principal: Principal) -> RunView:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from starlette.types import Receive, Scope, Send
 
+from api.connections import DATABASE_AWAY, DatabaseUnavailable
 from api.openai import agent_answers, bodies, chat_completions, embeddings, listing
 from api.openai.callers import Caller, caller_of, route_for
 from api.openai.exchange import Exchange
 from api.openai.problems import AddressUnknown, MethodUnknown
+from api.parsers import check_charset
 from audit.errors import Problem
 from runtime.direct_calls import DirectCalls
 from runtime.snapshots import Snapshots
@@ -30,6 +32,8 @@ class DataPlane:
             await self._answer(exchange)
         except Problem as problem:
             await exchange.refuse(problem)
+        except DATABASE_AWAY:
+            await exchange.refuse(DatabaseUnavailable())
 
     async def _answer(self, exchange: Exchange) -> None:
         path = exchange.path
@@ -48,7 +52,7 @@ class DataPlane:
             await exchange.answer(listing.body_of(caller.snapshot, name))
 
     async def _chat(self, exchange: Exchange, caller: Caller) -> None:
-        request = bodies.chat(await exchange.body())
+        request = bodies.chat(await _json(exchange))
         model: str = request["model"]
         if model.startswith(bodies.AGENT):
             await agent_answers.answer(exchange, caller, request)
@@ -57,6 +61,12 @@ class DataPlane:
         await chat_completions.answer(exchange, caller, route, request, self._calls)
 
     async def _embed(self, exchange: Exchange, caller: Caller) -> None:
-        wanted = bodies.to_embed(await exchange.body())
+        wanted = bodies.to_embed(await _json(exchange))
         route = await route_for(wanted.model, caller, self._snapshots)
         await embeddings.answer(exchange, caller, route, wanted, self._calls)
+
+
+async def _json(exchange: Exchange) -> bytes:
+    """The body, which is to be JSON in UTF-8. Raises CharsetUnsupported, BodyTooLarge."""
+    check_charset(exchange.header(b"content-type"))
+    return await exchange.body()

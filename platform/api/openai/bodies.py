@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
-import orjson
 
-from api.openai.problems import BodyMalformed, FieldInvalid
+from api import parsers
+from api.openai.problems import FieldInvalid
+from api.parsers import BodyMalformed
 from gateway import requests
 from gateway.requests import MOST_TEXTS
 
@@ -68,12 +69,9 @@ def task(request: dict[str, Any]) -> str:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    try:
-        request = orjson.loads(body)
-    except orjson.JSONDecodeError as problem:
-        raise BodyMalformed(expected=f"JSON: {problem}") from None
+    request = parsers.read(body)
     if not isinstance(request, dict):
-        raise BodyMalformed(expected="a JSON object")
+        raise BodyMalformed(reason="it is no JSON object")
     model = request.get("model")
     if not isinstance(model, str) or not model:
         raise FieldInvalid(param="model", reason="it must name a model")

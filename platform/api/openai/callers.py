@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 
 import msgspec
 
 from api.authentication import SignInNeeded
+from api.connections import DATABASE_SECONDS
 from api.openai.exchange import Exchange
-from api.openai.problems import HostUnknown, ModelUnknown
-from runtime.snapshots import Offered, Snapshot, Snapshots
+from api.openai.problems import ModelUnknown
+from runtime.snapshots import ConfigurationUnavailable, Offered, Snapshot, Snapshots
 from tenants import middleware
 from tenants.keys.issuing import KeyRefused
 from tenants.keys.secrets import PresentedKey, parse
+from tenants.middleware import HostUnknown
 from tenants.principals import Principal
 
 
@@ -33,9 +37,9 @@ async def caller_of(exchange: Exchange, snapshots: Snapshots) -> Caller:
     presented = _presented(exchange)
     if of_host not in {None, presented.tenant}:
         raise KeyRefused
-    caller = _known(presented, await snapshots.of(presented.tenant))
+    caller = _known(presented, await _in_time(snapshots.of(presented.tenant)))
     # A key that was made a moment ago is not in the snapshot yet.
-    caller = caller or _known(presented, await snapshots.newer(presented.tenant))
+    caller = caller or _known(presented, await _in_time(snapshots.newer(presented.tenant)))
     if caller is None:
         raise KeyRefused
     return caller
@@ -45,7 +49,7 @@ async def route_for(model: str, caller: Caller, snapshots: Snapshots) -> Offered
     """The route that a client calls a model. Raises ModelUnknown."""
     route = caller.snapshot.routes.get(model)
     if route is None:
-        newer = await snapshots.newer(caller.snapshot.tenant)
+        newer = await _in_time(snapshots.newer(caller.snapshot.tenant))
         route = newer.routes.get(model) if newer else None
     if route is None:
         raise ModelUnknown(model=model[:100], param="model")
@@ -58,11 +62,20 @@ async def _tenant_of(host: str, snapshots: Snapshots) -> str | None:
         return None
     if snapshots.tenant_of_host(host) is None:
         # A tenant that was made a moment ago has no host yet; its first label is its slug.
-        await snapshots.newer(host.partition(".")[0])
+        await _in_time(snapshots.newer(host.partition(".")[0]))
     found = snapshots.tenant_of_host(host)
     if found is None:
         raise HostUnknown
     return found
+
+
+async def _in_time(looking: Awaitable[Snapshot | None]) -> Snapshot | None:
+    """What a look at the configuration finds. A database that is silent never ends one."""
+    try:
+        async with asyncio.timeout(DATABASE_SECONDS):
+            return await looking
+    except TimeoutError:
+        raise ConfigurationUnavailable from None
 
 
 def _presented(exchange: Exchange) -> PresentedKey:

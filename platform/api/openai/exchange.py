@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -29,12 +30,35 @@ class Exchange:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._more_headers: list[tuple[bytes, bytes]] = []
+        self._awaited = threading.Event()
+        self._awaited.set()
         self._receive = receive
         self._send = send
 
     def header(self, name: bytes) -> str:
         """The header's last value, or an empty text; `name` in lower case."""
         return self._headers.get(name, b"").decode("latin-1")
+
+    def has(self, name: bytes) -> bool:
+        """Whether the header was sent, be it empty; `name` in lower case."""
+        return name in self._headers
+
+    def tell(self, name: bytes, value: bytes) -> None:
+        """Put one more header before the answer, whatever it will be."""
+        self._more_headers.append((name, value))
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody still waits for what is done for the answer; to be asked in any thread.
+
+        Nobody does once the client went away in `while_connected`, or after `give_up`.
+        """
+        return self._awaited.is_set()
+
+    def give_up(self) -> None:
+        """Wait no longer for what is under way: its outcome will not be in the answer."""
+        self._awaited.clear()
 
     @property
     def host(self) -> str:
@@ -85,18 +109,17 @@ class Exchange:
         """Give up the block when the client goes away, and go on after it."""
         task = asyncio.current_task()
         listening = asyncio.create_task(self._disconnected())
-        gone = asyncio.Event()
 
         def give_up(done: asyncio.Task[None]) -> None:
             if task is not None and not done.cancelled() and not done.exception():
-                gone.set()
+                self.give_up()
                 task.cancel()
 
         listening.add_done_callback(give_up)
         try:
             yield
         except asyncio.CancelledError:
-            if task is None or not gone.is_set() or task.uncancel() > 0:
+            if task is None or self.is_awaited or task.uncancel() > 0:
                 raise
         finally:
             listening.remove_done_callback(give_up)
@@ -107,7 +130,7 @@ class Exchange:
             pass
 
     async def _start(self, status: int, headers: Headers) -> None:
-        named = [*headers, (b"x-request-id", str(self.id).encode())]
+        named = [*headers, *self._more_headers, (b"x-request-id", str(self.id).encode())]
         await self._send({"type": "http.response.start", "status": status, "headers": named})
 
     async def _more(self, data: bytes) -> None:

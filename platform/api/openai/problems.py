@@ -6,6 +6,8 @@ import orjson
 
 from audit.errors import Problem
 
+# A provider may ask for hours; a client that waits so long looks as if it hung.
+LONGEST_RETRY_AFTER = 60
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -13,13 +15,6 @@ class AddressUnknown(Problem):
     """There is nothing at {path}."""
 
     code = "address_unknown"
-    status = 404
-
-
-class HostUnknown(Problem):
-    """There is no tenant at this address."""
-
-    code = "host_unknown"
     status = 404
 
 
@@ -44,13 +39,6 @@ class FieldInvalid(Problem):
     status = 400
 
 
-class BodyMalformed(Problem):
-    """The request's body is not {expected}."""
-
-    code = "body_malformed"
-    status = 400
-
-
 class RunFailed(Problem):
     """The run {run} {ending}: {reason}"""
 
@@ -62,9 +50,15 @@ class RunFailed(Problem):
 NOT_TO_BE_REPEATED = frozenset({"run_failed", "outcome_unrecorded"})
 
 
+# OpenAI knows no keys; for one that was reused 422 is what the draft of the header says.
+UNPROCESSABLE = frozenset({"idempotency_key_reused"})
+
+
 def status_of(problem: Problem) -> int:
-    """The HTTP status; a request that can't be used has 400 here and never 422, as at OpenAI."""
-    return 400 if problem.status == 422 else problem.status
+    """The HTTP status; a request that can't be used has 400 here and not 422, as at OpenAI."""
+    if problem.status == 422 and problem.code not in UNPROCESSABLE:
+        return 400
+    return problem.status
 
 
 def body_of(problem: Problem) -> bytes:
@@ -85,7 +79,7 @@ def headers_of(problem: Problem) -> list[tuple[bytes, bytes]]:
         headers.append((b"x-should-retry", b"false"))
     seconds = problem.details.get("retry_after")
     if isinstance(seconds, int):
-        headers.append((b"retry-after", b"%d" % seconds))
+        headers.append((b"retry-after", b"%d" % min(seconds, LONGEST_RETRY_AFTER)))
     allowed = problem.details.get("allowed")
     if isinstance(allowed, str):
         headers.append((b"allow", allowed.encode()))

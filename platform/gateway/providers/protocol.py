@@ -93,7 +93,7 @@ class ProviderRateLimited(ProviderFailure):
     """The provider of endpoint {endpoint} asks for fewer requests."""
 
     code = "provider_rate_limited"
-    status = 503
+    status = 429  # which clients know: they wait, and try again
     retried = True
 
 

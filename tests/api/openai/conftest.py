@@ -44,10 +44,12 @@ class Office(msgspec.Struct, kw_only=True):
         self.clients.append(made)
         return made
 
-    def post(self, path: str, content: bytes, **headers: str) -> httpx2.Response:
+    def post(
+        self, path: str, content: bytes, *, timeout: float = 10, **headers: str
+    ) -> httpx2.Response:
         """A request that no decent client would make."""
         named = {"Authorization": f"Bearer {self.secret}", **headers}
-        with httpx2.Client() as client:
+        with httpx2.Client(timeout=timeout) as client:
             return client.post(f"{self.web.address}{path}", content=content, headers=named)
 
     def entries(self, request_id: str | None) -> list[tuple[str, dict[str, Any]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,12 +41,13 @@ def vectors(*values: list[float]) -> dict[str, Any]:
     return {"object": "list", "data": data, "model": "vectors-1", "usage": {"prompt_tokens": 7}}
 
 
-def answers(body: Any, status: int = 200) -> Reaction:
+def answers(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Reaction:
     """Answer with JSON, or with bytes as they are."""
 
     async def react(request: web.Request) -> web.Response:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return web.Response(body=data, status=status, content_type="application/json")
+        kind = "application/json"
+        return web.Response(body=data, status=status, content_type=kind, headers=headers)
 
     return react
 

@@ -45,7 +45,7 @@ def kinds_of_latest(office: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("reaction", "status", "code", "end"),
     [
-        (mock_model.answers({}, status=429), 503, "provider_rate_limited", "failed"),
+        (mock_model.answers({}, status=429), 429, "provider_rate_limited", "failed"),
         (mock_model.answers({}, status=500), 502, "provider_unavailable", "failed"),
         (mock_model.hangs, 504, "provider_timeout", "unknown"),
         (mock_model.answers(b"<html>"), 502, "provider_malformed", "unknown"),
@@ -71,6 +71,21 @@ def test_a_model_that_fails_is_told_and_settled(
     assert [kind for kind, _ in entries] == [*BEFORE, "model.failed", f"effect.{end}"]
     assert entries[2][1]["attempts"]
     assert entries[3][1]["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [("20", "20"), ("86400", "60"), (None, None)], ids=["short", "long", "none"]
+)
+def test_a_busy_model_is_a_rate_limit_with_a_bounded_wait(
+    office: Any, asked: str | None, told: str | None
+) -> None:
+    office.upstream.will(
+        mock_model.answers({}, status=429, headers={"Retry-After": asked} if asked else {})
+    )
+    with pytest.raises(openai.RateLimitError) as limited:
+        ask(office)
+    assert (limited.value.code, limited.value.type) == ("provider_rate_limited", "rate_limit_error")
+    assert limited.value.response.headers.get("retry-after") == told
 
 
 def test_a_stream_that_fails_before_its_first_chunk_is_an_ordinary_error(office: Any) -> None:

@@ -206,6 +206,25 @@ def test_a_malformed_body_is_a_bad_request_and_records_nothing(office: Any, body
     assert office.upstream.bodies == []
 
 
+def test_a_member_that_is_there_twice_is_named(office: Any) -> None:
+    body = b'{"model": "fast", "messages": [{"role": "user", "content": "x", "role": "system"}]}'
+    answer = office.post("/v1/chat/completions", body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, "body_malformed")
+    assert 'the member "role" twice' in error["message"]
+    body = b'{"model": "vectors", "input": "x", "input": "y"}'
+    assert office.post("/v1/embeddings", body).json()["error"]["code"] == "body_malformed"
+
+
+def test_json_comes_in_utf_8(office: Any) -> None:
+    body = b'{"model": "fast", "messages": [{"role": "user", "content": "x"}]}'
+    for charset, status in (("UTF-8", 200), ("iso-8859-1", 415)):
+        named = {"Content-Type": f"application/json; charset={charset}"}
+        answer = office.post("/v1/chat/completions", body, **named)
+        assert answer.status_code == status
+    assert answer.json()["error"]["code"] == "charset_unsupported"
+
+
 def test_a_body_beyond_the_limit_is_refused_by_its_announced_length(office: Any) -> None:
     with pytest.raises(openai.APIStatusError) as refused:
         ask(office, messages=[{"role": "user", "content": "x" * 200_000}])

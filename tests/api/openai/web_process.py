@@ -35,13 +35,13 @@ class Web(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def serving(database: str, state: Path) -> Iterator[Web]:
-    """The web server on the database of this name, until the block ends.
+def serving(database: str, state: Path, *, port: int | None = None) -> Iterator[Web]:
+    """The web server on the database of this name, until the block ends; by way of `port`, if any.
 
     The socket listens before the server runs, so the first request waits until it is ready.
     """
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        process, log = _start(listening, database, state)
+        process, log = _start(listening, _url_of(database, port), state)
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         try:
             httpx2.get(f"{address}/v1/models", timeout=60)
@@ -51,12 +51,10 @@ def serving(database: str, state: Path) -> Iterator[Web]:
             process.wait(20)
 
 
-def _start(
-    listening: socket.socket, database: str, state: Path
-) -> tuple[subprocess.Popen[bytes], Path]:
+def _start(listening: socket.socket, url: str, state: Path) -> tuple[subprocess.Popen[bytes], Path]:
     environment = {
         **os.environ,
-        "DATABASE_URL": _url_of(database),
+        "DATABASE_URL": url,
         "COUNTERSIGN_STATE_DIRECTORY": str(state),
         "COUNTERSIGN_ALLOW_PRIVATE_ADDRESSES": "true",
         "COUNTERSIGN_MAX_BODY_BYTES": str(LONGEST_BODY),
@@ -77,12 +75,15 @@ def _start(
     return process, log
 
 
-def _url_of(database: str) -> str:
+def _url_of(database: str, port: int | None) -> str:
     """The test server's database of this name, where the web server waits for no lock for long.
 
     Tests empty tables while it reads them: in a deadlock it is the one that gives way.
     """
     url = urlsplit(os.environ["DATABASE_URL"])
+    if port is not None:
+        user, _, _ = url.netloc.rpartition("@")
+        url = url._replace(netloc=f"{user}@127.0.0.1:{port}", query="")
     options = urlencode({"options": "-c lock_timeout=300ms"}, quote_via=quote)
     query = "&".join(filter(None, [url.query, options]))
     return url._replace(path=f"/{database}", query=query).geturl()

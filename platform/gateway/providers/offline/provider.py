@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 
-from gateway.providers.offline import catalogue, embedding, planning, transcript, wire
+from gateway.providers.offline import catalogue, embedding, planning, shapes, transcript, wire
 from gateway.providers.offline.composing import compose
 from gateway.providers.offline.shaping import shape
 from gateway.providers.protocol import Json, ProviderModelUnknown, ProviderRefused, Vectors
@@ -28,7 +28,8 @@ class Offline:
 
     async def complete(self, endpoint: EndpointSpec, request: Json) -> Json:
         """Answer with a `chat.completion`; `ProviderModelUnknown` for another model's name,
-        `ProviderRefused` for more than two million characters of messages and tools."""
+        `ProviderRefused` for a request that OpenAI's API would refuse for its shape, and for more
+        than two million characters of messages and tools."""
         return wire.completion(await _reply(endpoint, request), endpoint.model)
 
     async def stream(self, endpoint: EndpointSpec, request: Json) -> AsyncGenerator[Json]:
@@ -57,6 +58,7 @@ async def _reply(endpoint: EndpointSpec, request: Json) -> wire.Reply:
     """Work that would hold the event loop for more than a few milliseconds goes to a thread."""
     if endpoint.model != CHAT_MODEL:
         raise ProviderModelUnknown(endpoint=endpoint.slug, model=endpoint.model)
+    _check_shape(endpoint, request)
     size = len(transcript.text_of([request.get("messages"), request.get("tools")]))
     if size > MAX_CHARACTERS:
         reason = f"{size} characters are more than {MAX_CHARACTERS}."
@@ -64,6 +66,14 @@ async def _reply(endpoint: EndpointSpec, request: Json) -> wire.Reply:
     if size <= CHARACTERS_INLINE:
         return reply(request)
     return await asyncio.to_thread(reply, request)
+
+
+def _check_shape(endpoint: EndpointSpec, request: Json) -> None:
+    try:
+        shapes.check(request)
+    except shapes.Misshapen as found:
+        reason = f"{found.param or 'the request'}: {found.reason}."
+        raise ProviderRefused(endpoint=endpoint.slug, reason=reason, param=found.param) from None
 
 
 def reply(request: Json) -> wire.Reply:
