@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -123,7 +123,9 @@ class Installation:
         try:
             with OPENER.open(f"{self.address}/health", timeout=2):
                 return True
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
+        except (OSError, http.client.HTTPException):
+            # On a port that the system gives to clients too, one may have met itself (RFC 9293,
+            # 3.5: simultaneous open), and reads its own request.
             return False
 
 

@@ -7,13 +7,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from kombu import Connection
 
 from countersign import queueing
 from countersign.processes import Processes
+from runtime import tasks
 from tests.environment import ROOT
 
 SWEEP = "runtime.sweep"
@@ -72,3 +74,18 @@ def test_the_first_task_after_a_start_finds_a_connection_that_works(
     assert f"Task {SWEEP}[{SWEEP}] succeeded" in said
     assert "Error" not in said
     assert "discarding" not in said  # no connection was broken on the way
+
+
+@pytest.mark.parametrize("task", [tasks.carry_on, tasks.ingest])
+def test_a_task_that_meets_a_lost_connection_is_begun_again_a_few_times(
+    monkeypatch: pytest.MonkeyPatch, task: Any
+) -> None:
+    begun: list[str] = []
+
+    def lost(slug: str) -> None:
+        begun.append(slug)
+        raise OperationalError("connection socket closed")
+
+    monkeypatch.setattr(tasks.directory, "of_slug", lost)
+    assert task.apply(args=("acme", "0")).failed()
+    assert begun == ["acme"] * 5

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from countersign.processes import free_port
 from tests.environment import ROOT
 
 SECONDS = 60
@@ -77,16 +78,11 @@ def _health(port: int) -> int:
 
 @pytest.fixture
 def port() -> int:
-    """A port that is free, and the next one too."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            number = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", number + 1))
-            except (OSError, OverflowError):
-                continue
-            return number
+    """A port that is free, and the next one too; none that the system gives to clients."""
+    number = free_port(10_000 + os.getpid() % 20_000)
+    while free_port(number + 1) != number + 1:
+        number = free_port(number + 2)
+    return number
 
 
 @pytest.fixture
