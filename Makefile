@@ -6,7 +6,7 @@ BIN := .venv/bin
 ONLY ?=
 SERVE ?= 1
 
-.PHONY: help demo serve test check bench lock format migrate pictures
+.PHONY: help demo serve test soak check bench lock format migrate pictures
 
 help: ## List what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -32,7 +32,12 @@ serve: .venv/main ## Start everything, without the story
 	@$(BIN)/python -m countersign.serve
 
 test: .venv/development ## Run the whole suite on the embedded PostgreSQL
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -q -m "not soak" tests/journeys & journeys=$$!; \
+	$(BIN)/python -m pytest -q -n 3 -m "not soak" --ignore tests/journeys; suite=$$?; \
+	wait $$journeys && exit $$suite
+
+soak: .venv/development ## Run the slow tests: whole installations, killed and stopped processes
+	@$(BIN)/python -m pytest -q -n 2 -m soak
 
 check: .venv/development ## Format, lint, types, import contracts, templates, migrations, deploy checks
 	$(BIN)/ruff format --check .

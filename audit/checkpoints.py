@@ -1,32 +1,41 @@
-"""The only place for checkpoints: a tree's size and root, signed. No Django.
+"""The only place that signs and verifies checkpoints: a tree's size and root, signed. No Django.
 
-Text: C2SP tlog-checkpoint. Envelope and keys: C2SP signed-note, Ed25519 (algorithm byte 0x01).
+Text: audit.checkpoint_text (C2SP tlog-checkpoint). Envelope and keys: audit.notes and
+audit.note_keys (C2SP signed-note). A log signs under its origin as the key's name: with Ed25519,
+and if it likes with ML-DSA-44 too. Cosigners add lines of their own (C2SP tlog-cosignature).
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import re
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 
+from audit import checkpoint_text, note_keys, notes
+from audit.checkpoint_text import Checkpoint, CheckpointMalformed
 from audit.errors import Problem
+from audit.note_keys import KeyKind, PrivateKey, SigningKey, VerifierKey
+from audit.notes import Verified
 
-ED25519 = b"\x01"
-SIGNATURE_MARK = "\u2014 "
-SIZE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
-NAME = re.compile(r"[^\s+]{1,255}")
-
-
-class CheckpointMalformed(Problem):
-    """The checkpoint is malformed: {reason}."""
-
-    code = "checkpoint_malformed"
-    status = 422
+__all__ = [
+    "Checkpoint",
+    "CheckpointMalformed",
+    "CheckpointNotSigned",
+    "KeyKind",
+    "SigningKey",
+    "Verified",
+    "VerifierKey",
+    "cosign",
+    "log_key",
+    "parse_key",
+    "parse_keys",
+    "read",
+    "sign",
+    "signed_by",
+    "verify",
+    "with_signatures",
+]
 
 
 class CheckpointNotSigned(Problem):
@@ -36,109 +45,81 @@ class CheckpointNotSigned(Problem):
     status = 422
 
 
-class Checkpoint(NamedTuple):
-    """What a log vouches for: its origin, its size in entries and its root (32 bytes)."""
-
-    origin: str
-    size: int
-    root: bytes
-
-
-class VerifierKey(NamedTuple):
-    """A public key with the name that it signs under: `<name>+<key id in hex>+<base64>`."""
-
-    name: str
-    public: Ed25519PublicKey
-
-    @property
-    def id(self) -> bytes:
-        """The first 4 bytes of SHA-256(name || 0x0A || 0x01 || public key)."""
-        return _key_id(self.name, self.public.public_bytes_raw())
-
-    def __str__(self) -> str:
-        encoded = base64.b64encode(ED25519 + self.public.public_bytes_raw()).decode()
-        return f"{self.name}+{self.id.hex()}+{encoded}"
+def log_key(origin: str, private: PrivateKey) -> SigningKey:
+    """The key under which the log `origin` signs: Ed25519 or ML-DSA-44, as `private` is."""
+    is_mldsa = isinstance(private.public_key(), MLDSA44PublicKey)
+    kind = KeyKind.MLDSA44_COSIGNATURE if is_mldsa else KeyKind.ED25519
+    return SigningKey(origin, private, kind)
 
 
 def parse_key(text: str) -> VerifierKey:
     """A verifier key from its one-line form. Raises CheckpointMalformed."""
-    name, _, rest = text.strip().partition("+")
-    key_id, _, encoded = rest.partition("+")
-    raw = _decode(encoded, "the key")
-    if not NAME.fullmatch(name) or len(raw) != 33 or raw[:1] != ED25519:
-        raise CheckpointMalformed(
-            reason="the key is not of the form name+id+base64 of an Ed25519 key"
-        )
-    key = VerifierKey(name, Ed25519PublicKey.from_public_bytes(raw[1:]))
-    if key.id.hex() != key_id:
-        raise CheckpointMalformed(reason="the key's id does not belong to its name and bytes")
-    return key
+    with _as_a_checkpoint():
+        return note_keys.parse_key(text.strip())
 
 
-def sign(checkpoint: Checkpoint, key: Ed25519PrivateKey) -> str:
-    """The signed note of `checkpoint`, under the origin as the key's name."""
-    text = "\n".join(
-        [checkpoint.origin, str(checkpoint.size), base64.b64encode(checkpoint.root).decode(), ""]
-    )
-    key_id = _key_id(checkpoint.origin, key.public_key().public_bytes_raw())
-    signature = base64.b64encode(key_id + key.sign(text.encode())).decode()
-    return f"{text}\n{SIGNATURE_MARK}{checkpoint.origin} {signature}\n"
+def parse_keys(text: str) -> list[VerifierKey]:
+    """Verifier keys, one a line. Raises CheckpointMalformed."""
+    return [parse_key(line) for line in text.splitlines() if line.strip()]
+
+
+def sign(checkpoint: Checkpoint, *keys: PrivateKey, seconds: int = 0) -> str:
+    """The note of `checkpoint`, signed by the log's own `keys` under its origin.
+
+    `seconds` (POSIX) is the time in an ML-DSA-44 signature; 0 says nothing of the time. Raises
+    ValueError if the origin can't be a key's name.
+    """
+    signers = [log_key(checkpoint.origin, key) for key in keys]
+    return notes.sign(checkpoint.text, *signers, seconds=seconds)
+
+
+def cosign(note: str, *keys: SigningKey, seconds: int) -> list[str]:
+    """The signature lines of cosigners for the checkpoint `note`, each with its newline.
+
+    Says nothing of whether they should sign. Raises CheckpointMalformed.
+    """
+    with _as_a_checkpoint():
+        text = notes.parse(note).text
+    checkpoint_text.read_text(text)
+    return [notes.signature(text, key, seconds=seconds).line for key in keys]
 
 
 def read(note: str) -> Checkpoint:
     """What `note` says, whoever signed it. Raises CheckpointMalformed."""
-    text, _ = _parts(note)
-    lines = text.split("\n")
-    if len(lines) < 4 or not lines[0] or not SIZE.fullmatch(lines[1]):
-        raise CheckpointMalformed(reason="it needs an origin, a size and a root, each on a line")
-    root = _decode(lines[2], "the root")
-    if len(root) != 32:
-        raise CheckpointMalformed(reason="its root is not 32 bytes")
-    return Checkpoint(lines[0], int(lines[1]), root)
+    with _as_a_checkpoint():
+        return checkpoint_text.read_text(notes.parse(note).text)
 
 
-def verify(note: str, key: VerifierKey) -> Checkpoint:
-    """What `note` says, once `key` is known to have signed it.
+def verify(note: str, *keys: VerifierKey) -> Checkpoint:
+    """What `note` says, once at least one of `keys` is known to have signed it, and none in vain.
 
     Signatures of other keys are ignored. Raises CheckpointMalformed, CheckpointNotSigned.
     """
-    text, signatures = _parts(note)
-    for line in signatures:
-        name, _, encoded = line.removeprefix(SIGNATURE_MARK).partition(" ")
-        raw = _decode(encoded, "a signature")
-        if name == key.name and raw[:4] == key.id and _is_valid(key, raw[4:], text.encode()):
-            return read(note)
-    raise CheckpointNotSigned(key=str(key))
+    with _as_a_checkpoint():
+        return checkpoint_text.read_text(notes.verify(note, keys).text)
 
 
-def _is_valid(key: VerifierKey, signature: bytes, message: bytes) -> bool:
+def signed_by(note: str, keys: Iterable[VerifierKey]) -> list[Verified]:
+    """The signatures of `keys` (the log's, cosigners') on the checkpoint: key, time and line.
+
+    Raises CheckpointMalformed; CheckpointNotSigned if one of them does not hold.
+    """
+    with _as_a_checkpoint():
+        return notes.signed_by(note, keys)
+
+
+def with_signatures(note: str, lines: Iterable[str]) -> str:
+    """`note` with these signature lines added, each once. Raises CheckpointMalformed."""
+    with _as_a_checkpoint():
+        return notes.with_signatures(note, lines)
+
+
+@contextmanager
+def _as_a_checkpoint() -> Iterator[None]:
+    """What is wrong with a note or a key is wrong with the checkpoint: one thing to catch."""
     try:
-        key.public.verify(signature, message)
-    except InvalidSignature:
-        return False
-    return True
-
-
-def _parts(note: str) -> tuple[str, list[str]]:
-    text, gap, tail = note.rpartition("\n\n")
-    signatures = tail.split("\n")
-    if not gap or signatures.pop() or not signatures:
-        raise CheckpointMalformed(reason="it is not a text, an empty line and signatures")
-    if not all(line.startswith(SIGNATURE_MARK) for line in signatures):
-        raise CheckpointMalformed(reason="a signature line does not begin with a dash")
-    return f"{text}\n", signatures
-
-
-def _key_id(name: str, public: bytes) -> bytes:
-    return hashlib.sha256(name.encode() + b"\n" + ED25519 + public).digest()[:4]
-
-
-def _decode(encoded: str, what: str) -> bytes:
-    try:
-        raw = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        raise CheckpointMalformed(reason=f"{what} is not base64") from None
-    # Unused bits at the end must be 0, so that a note has one way to be written.
-    if base64.b64encode(raw).decode() != encoded:
-        raise CheckpointMalformed(reason=f"{what} is not canonical base64")
-    return raw
+        yield
+    except (notes.NoteMalformed, note_keys.KeyMalformed) as problem:
+        raise CheckpointMalformed(**problem.details) from problem
+    except notes.NoteNotSigned as problem:
+        raise CheckpointNotSigned(**problem.details) from problem

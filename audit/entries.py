@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -10,9 +11,11 @@ from uuid import UUID
 import msgspec
 import orjson
 
-from audit import canonical
+from audit import bodies, canonical
+from audit.bodies import Part, Parts, Subject
+from audit.commitments import derived_salt, new_salt
 from audit.errors import Problem
-from audit.events import Actor, Event, data_of
+from audit.events import Actor, Event, data_of, private_fields
 from audit.ids import new_id
 
 # C2SP tlog-tiles writes an entry's length in 16 bits. The header (everything but the event's own
@@ -36,38 +39,96 @@ class ActorMalformed(Problem):
     status = 422
 
 
+class SubjectNeeded(Problem):
+    """The event {kind} is about a person, whose key was not given."""
+
+    code = "subject_needed"
+    status = 500
+
+
 class Draft(msgspec.Struct, frozen=True):
-    """An entry before it is recorded: `payload` is the event's data as canonical JSON."""
+    """An entry before it is recorded: `payload` is the event's data as canonical JSON.
+
+    `body` holds what is private of it, encrypted, and is None where nothing is.
+    """
 
     id: UUID
     kind: str
     correlation: UUID | None
     actor: Actor
+    subject: UUID | None
     payload: bytes
+    body: bytes | None = None
 
 
-def draft(event: Event, *, actor: Actor, correlation: UUID | None = None) -> Draft:
-    """An entry of `event`, with a fresh id.
+class Stamp(msgspec.Struct, frozen=True):
+    """What the database adds to an entry: its times, and its place within its correlation."""
 
-    Raises EntryTooLarge, ActorMalformed, canonical.NotCanonical.
+    occurred_at: datetime
+    recorded_at: datetime
+    sequence: int | None
+    previous: bytes | None
+
+
+def needs_subject(event: Event, actor: Actor) -> bool:
+    """Whether an entry of `event` is about a person, so that `draft` wants their key."""
+    fields = private_fields(type(event))
+    return actor.is_for_a_name or any(getattr(event, name) is not None for name in fields)
+
+
+def draft(
+    event: Event,
+    *,
+    actor: Actor,
+    correlation: UUID | None = None,
+    subject: Subject | None = None,
+) -> Draft:
+    """An entry of `event`, with a fresh id. A name in `actor` becomes the subject's pseudonym.
+
+    Raises EntryTooLarge, ActorMalformed, SubjectNeeded, canonical.NotCanonical.
     """
-    for field in ("id", "version", "on_behalf_of"):
+    for field in ("id", "version"):
         if not _is_name(getattr(actor, field) or ""):
             raise ActorMalformed(field=field)
-    payload = canonical.encode(data_of(event))
+    if not needs_subject(event, actor):
+        payload = _payload(event, {})
+        return Draft(new_id(), event.kind, correlation, actor, None, payload)
+    if subject is None:
+        raise SubjectNeeded(kind=event.kind)
+    if actor.is_for_a_name:
+        actor = msgspec.structs.replace(actor, on_behalf_of=str(subject.id))
+    id_, parts = new_id(), _parts(event, subject)
+    payload = _payload(event, {name: part.commitment for name, part in parts.items()})
+    body = bodies.seal(parts, subject, id_) if parts else None
+    return Draft(id_, event.kind, correlation, actor, subject.id, payload, body)
+
+
+def _payload(event: Event, commitments: dict[str, str]) -> bytes:
+    payload = canonical.encode({**data_of(event), **commitments})
     if len(payload) > MAX_DATA_BYTES:
         raise EntryTooLarge(kind=event.kind, bytes=len(payload), limit=MAX_DATA_BYTES)
-    return Draft(new_id(), event.kind, correlation, actor, payload)
+    return payload
+
+
+def _parts(event: Event, subject: Subject) -> Parts:
+    parts = {}
+    for name, is_bound in private_fields(type(event)).items():
+        value = getattr(event, name)
+        if value is not None:
+            salt = derived_salt(subject.key, value) if is_bound else new_salt()
+            parts[name] = Part(salt, value)
+    return parts
 
 
 def _is_name(value: str) -> bool:
     return value.isprintable() and len(value.encode()) <= MAX_NAME_BYTES
 
 
-def leaf_bytes(entry: Draft, *, origin: str, recorded_at: datetime) -> bytes:
+def leaf_bytes(entry: Draft, stamp: Stamp, *, origin: str) -> bytes:
     """The canonical JSON of an entry as it was recorded: what the log's tree is made of.
 
-    A function of the row alone, so sequencer and exporter always compose the same bytes.
+    A function of the row alone, so the database, which hashes it when it stamps the entry, and
+    whoever exports it always compose the same bytes.
     """
     # The keys stand in canonical order, and a Fragment goes in as the bytes it is.
     return orjson.dumps(
@@ -75,6 +136,7 @@ def leaf_bytes(entry: Draft, *, origin: str, recorded_at: datetime) -> bytes:
             "actor": {
                 "id": entry.actor.id,
                 "kind": entry.actor.kind,
+                "means": entry.actor.means,
                 "on_behalf_of": entry.actor.on_behalf_of,
                 "version": entry.actor.version,
             },
@@ -83,7 +145,11 @@ def leaf_bytes(entry: Draft, *, origin: str, recorded_at: datetime) -> bytes:
             "id": entry.id,
             "kind": entry.kind,
             "log": origin,
-            "recorded_at": rfc3339(recorded_at),
+            "occurred_at": rfc3339(stamp.occurred_at),
+            "previous": stamp.previous.hex() if stamp.previous else None,
+            "recorded_at": rfc3339(stamp.recorded_at),
+            "sequence": stamp.sequence,
+            "subject": entry.subject,
         }
     )
 
@@ -93,7 +159,7 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
-# What the caller supplies of an entry's row, and as what. The database adds when it was recorded.
+# What the caller supplies of an entry's row, and as what. The database stamps the rest.
 SUPPLIED = {
     "id": "uuid",
     "kind": "text",
@@ -101,41 +167,79 @@ SUPPLIED = {
     "actor_kind": "text",
     "actor_id": "text",
     "actor_version": "text",
+    "actor_means": "text",
     "on_behalf_of": "text",
+    "subject": "uuid",
     "payload": "bytea",
 }
 _NAMES = ", ".join(SUPPLIED)
-_ARRAYS = ", ".join(f"%s::{type_}[]" for type_ in SUPPLIED.values())
+_MADE = ", ".join(
+    f"convert_to(made.{name}, 'UTF8')" if type_ == "bytea" else f"made.{name}"
+    for name, type_ in SUPPLIED.items()
+)
+_SHAPE = ", ".join(
+    f"{name} {'text' if type_ == 'bytea' else type_}" for name, type_ in SUPPLIED.items()
+)
 
-# Takes `columns_of`. The log is that of the role that runs this, and never an argument.
+# Takes `rows_of`, as one parameter: binding one array a column took three times as long. The log is
+# that of the role that runs this, and never an argument. Who was erased a moment ago has no key any
+# more, and a body that nobody could open is not kept.
 RECORD = f"""
 WITH own AS (SELECT id FROM audit.log WHERE role_name = current_user),
+made AS (SELECT * FROM json_to_recordset(%s) AS made ({_SHAPE}, body text)),
 written AS (
-    INSERT INTO audit.entry (log_id, {_NAMES})
-    SELECT own.id, made.* FROM own, unnest({_ARRAYS}) AS made ({_NAMES})
-    RETURNING log_id, id
+    INSERT INTO audit.entry (log_id, {_NAMES}) SELECT own.id, {_MADE} FROM own, made
+    RETURNING log_id, recorded_at, id
+),
+kept AS (
+    INSERT INTO audit.body (log_id, entry_id, subject, sealed)
+    SELECT own.id, made.id, made.subject, decode(made.body, 'base64') FROM own, made
+    WHERE made.body IS NOT NULL
+      AND EXISTS (SELECT FROM audit.subject_key AS key WHERE key.id = made.subject)
 )
-INSERT INTO audit.pending (log_id, entry_id) SELECT log_id, id FROM written
+INSERT INTO audit.pending (log_id, recorded_at, entry_id)
+SELECT log_id, recorded_at, id FROM written
 """  # noqa: S608 - made of the names above
 
 
-def columns_of(drafts: Sequence[Draft]) -> list[list[Any]]:
-    """What is supplied of the rows of `drafts`: a list a column of SUPPLIED, a value a draft."""
-    return [list(column) for column in zip(*map(_supplied, drafts), strict=True)]
+def rows_of(drafts: Sequence[Draft]) -> str:
+    """What is supplied of `drafts`, as JSON: an object an entry, its body in base64."""
+    return orjson.dumps([_supplied(entry) for entry in drafts]).decode()
 
 
-def _supplied(entry: Draft) -> tuple[Any, ...]:
+def _supplied(entry: Draft) -> dict[str, Any]:
     actor = entry.actor
-    who = (actor.kind, actor.id, actor.version, actor.on_behalf_of)
-    return (entry.id, entry.kind, entry.correlation, *who, entry.payload)
+    return {
+        "id": entry.id,
+        "kind": entry.kind,
+        "correlation": entry.correlation,
+        "actor_kind": actor.kind,
+        "actor_id": actor.id,
+        "actor_version": actor.version,
+        "actor_means": actor.means,
+        "on_behalf_of": actor.on_behalf_of,
+        "subject": entry.subject,
+        "payload": entry.payload.decode(),
+        "body": base64.b64encode(entry.body).decode() if entry.body else None,
+    }
 
 
 # A row as `leaf_of_row` wants it, of the tables audit.entry and audit.log.
-ROW = ", ".join([*(f"entry.{name}" for name in SUPPLIED), "entry.recorded_at", "log.origin"])
+STAMPED = ("occurred_at", "recorded_at", "sequence", "previous")
+ROW = ", ".join([*(f"entry.{name}" for name in (*SUPPLIED, *STAMPED)), "log.origin"])
+
+
+def fields_of(row: Sequence[Any]) -> dict[str, Any]:
+    """The columns of a row of ROW, by name."""
+    return dict(zip((*SUPPLIED, *STAMPED, "origin"), row, strict=True))
 
 
 def leaf_of_row(row: Sequence[Any]) -> bytes:
     """The leaf's bytes of a row of the columns ROW."""
-    id_, kind, correlation, *who, payload, recorded_at, origin = row
-    entry = Draft(id_, kind, correlation, Actor(*who), bytes(payload))
-    return leaf_bytes(entry, origin=origin, recorded_at=recorded_at)
+    of = fields_of(row)
+    who = [of[f"actor_{name}"] for name in ("kind", "id", "version")]
+    who += [of["on_behalf_of"], of["actor_means"]]
+    about = (of["correlation"], Actor(*who), of["subject"], bytes(of["payload"]))
+    previous = bytes(of["previous"]) if of["previous"] else None
+    stamp = Stamp(of["occurred_at"], of["recorded_at"], of["sequence"], previous)
+    return leaf_bytes(Draft(of["id"], of["kind"], *about), stamp, origin=of["origin"])

@@ -18,10 +18,10 @@ from uuid import UUID
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from audit.entries import RECORD, Draft, columns_of, draft
+from audit.entries import RECORD, Draft, draft, rows_of
 from audit.errors import Problem
 from audit.events import Actor, Event
-from audit.ledger import NoLedger
+from audit.roles import NoLedger
 
 WINDOW_SECONDS = 0.001
 # While this many commits of a role are under way, what arrives waits and makes a larger batch.
@@ -71,7 +71,7 @@ class GroupCommit:
     ) -> UUID:
         """Write `event` into the ledger of `role`; the entry's id, once it is committed.
 
-        Raises LedgerUnavailable, ledger.NoLedger, entries.EntryTooLarge, canonical.NotCanonical.
+        Raises LedgerUnavailable, roles.NoLedger, entries.EntryTooLarge, canonical.NotCanonical.
         """
         (entry_id,) = await self.record_many(
             role, [draft(event, actor=actor, correlation=correlation)]
@@ -81,7 +81,7 @@ class GroupCommit:
     async def record_many(self, role: str, drafts: Sequence[Draft]) -> list[UUID]:
         """Write `drafts` (of entries.draft) into the ledger of `role` in one commit; their ids.
 
-        Raises LedgerUnavailable, ledger.NoLedger; then none of them was recorded, or nobody can
+        Raises LedgerUnavailable, roles.NoLedger; then none of them was recorded, or nobody can
         tell, and the caller must not act.
         """
         if not drafts:
@@ -142,8 +142,17 @@ async def _write(connection: psycopg.AsyncConnection[Any], role: str, drafts: li
     # The pipeline sends BEGIN, the role, the entries and COMMIT together: one round trip.
     async with connection.pipeline(), connection.transaction(), connection.cursor() as cursor:
         await cursor.execute("SELECT set_config('role', %s, true)", [role])
-        await cursor.execute(RECORD, columns_of(drafts))
+        await cursor.execute(RECORD, [rows_of(sorted(drafts, key=_run_of))])
     return cursor.rowcount
+
+
+def _run_of(entry: Draft) -> bytes:
+    """Sorts a batch by correlation, each in the order it came in.
+
+    The database locks correlations in the order of the rows: in one order everywhere, so that no
+    two batches wait for each other.
+    """
+    return entry.correlation.bytes if entry.correlation else b""
 
 
 @contextlib.contextmanager

@@ -7,18 +7,12 @@ from uuid import UUID
 from django.db import connection
 from psycopg import sql
 
-from audit import roles
-from audit.entries import RECORD, columns_of, draft
+from audit import roles, subjects
+from audit.entries import RECORD, draft, needs_subject, rows_of
 from audit.errors import Problem
 from audit.events import Actor, Event
 from audit.ids import new_id
-
-
-class NoLedger(Problem):
-    """The database role {role} has no ledger, so nothing can be recorded or read here."""
-
-    code = "no_ledger"
-    status = 500
+from audit.roles import NoLedger
 
 
 class NotInTransaction(Problem):
@@ -35,17 +29,24 @@ class OriginTaken(Problem):
     status = 409
 
 
-def record(event: Event, *, actor: Actor, correlation: UUID | None = None) -> UUID:
+def record(
+    event: Event, *, actor: Actor, correlation: UUID | None = None, person: str | None = None
+) -> UUID:
     """Write `event` into the acting tenant's ledger, in the caller's transaction; the entry's id.
 
-    The entry exists if and only if the transaction commits. `recorded_at` is the database's clock.
+    The entry exists if and only if the transaction commits; the database stamps its times and its
+    place within its correlation. What is private of it is encrypted for `person` (a name as in
+    audit.subjects), who is the actor or whom they act for where nobody is given.
     Raises NotInTransaction, NoLedger, entries.EntryTooLarge, canonical.NotCanonical.
     """
     if not connection.in_atomic_block:
         raise NotInTransaction(kind=event.kind)
-    entry = draft(event, actor=actor, correlation=correlation)
+    subject = None
+    if needs_subject(event, actor):
+        subject = subjects.of(person or actor.person)
+    entry = draft(event, actor=actor, correlation=correlation, subject=subject)
     with connection.cursor() as cursor:
-        cursor.execute(RECORD, columns_of([entry]))
+        cursor.execute(RECORD, [rows_of([entry])])
         if cursor.rowcount != 1:
             cursor.execute("SELECT current_user::text")
             raise NoLedger(role=cursor.fetchone()[0])

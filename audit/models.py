@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from audit.entries import Draft, leaf_bytes
+from audit.entries import Draft, Stamp, leaf_bytes
 from audit.errors import Problem
 from audit.events import Actor
 
@@ -69,7 +71,11 @@ class Log(Row):
 
 
 class Entry(Row):
-    """One recorded event. `recorded_at` is the database's clock when it was written."""
+    """One recorded event, stamped by the database.
+
+    `occurred_at` is when its transaction began, and `recorded_at` when it was written; `sequence`
+    is its place within its correlation, and `previous` the leaf hash of the entry before it there.
+    """
 
     id = models.UUIDField(primary_key=True)
     log = models.ForeignKey(Log, models.DO_NOTHING)
@@ -78,9 +84,15 @@ class Entry(Row):
     actor_kind = models.TextField()
     actor_id = models.TextField()
     actor_version = models.TextField(null=True)
+    actor_means = models.TextField(null=True)
     on_behalf_of = models.TextField(null=True)
+    subject = models.UUIDField(null=True)
     payload = models.BinaryField()
+    occurred_at = models.DateTimeField()
     recorded_at = models.DateTimeField()
+    sequence = models.BigIntegerField(null=True)
+    previous = models.BinaryField(null=True)
+    leaf_hash = models.BinaryField()
 
     class Meta(Row.Meta):
         abstract = False
@@ -91,24 +103,20 @@ class Entry(Row):
 
     @property
     def event(self) -> dict[str, Any]:
-        """The event's fields."""
+        """The event's fields; of private ones their commitments."""
         fields: dict[str, Any] = json.loads(bytes(self.payload))
         return fields
 
     @property
     def actor(self) -> Actor:
         """Who acted."""
-        return Actor(self.actor_kind, self.actor_id, self.actor_version, self.on_behalf_of)  # type: ignore[arg-type]
+        who = (self.actor_kind, self.actor_id, self.actor_version)
+        return Actor(*who, self.on_behalf_of, self.actor_means)  # type: ignore[arg-type]
 
     @property
     def index(self) -> int | None:
         """Its place in the log, from 0; None while it is not sealed."""
         return self.leaf.index if self.sealed else None
-
-    @property
-    def leaf_hash(self) -> bytes | None:
-        """The 32 bytes of its leaf's hash; None while it is not sealed."""
-        return bytes(self.leaf.leaf_hash) if self.sealed else None
 
     @property
     def sealed(self) -> bool:
@@ -117,8 +125,10 @@ class Entry(Row):
 
     def leaf_bytes(self, origin: str) -> bytes:
         """The canonical JSON that is hashed into the log with this origin."""
-        draft = Draft(self.id, self.kind, self.correlation, self.actor, bytes(self.payload))
-        return leaf_bytes(draft, origin=origin, recorded_at=self.recorded_at)
+        about = (self.correlation, self.actor, self.subject, bytes(self.payload))
+        previous = bytes(self.previous) if self.previous else None
+        stamp = Stamp(self.occurred_at, self.recorded_at, self.sequence, previous)
+        return leaf_bytes(Draft(self.id, self.kind, *about), stamp, origin=origin)
 
 
 class Pending(Row):
@@ -133,6 +143,59 @@ class Pending(Row):
 
     def __str__(self) -> str:
         return str(self.entry_id)
+
+
+class Body(Row):
+    """What is private of an entry, encrypted for its subject; gone once the subject is erased."""
+
+    entry = models.OneToOneField(Entry, models.DO_NOTHING, primary_key=True, related_name="body")
+    log = models.ForeignKey(Log, models.DO_NOTHING, related_name="+")
+    subject = models.UUIDField()
+    sealed = models.BinaryField()
+
+    class Meta(Row.Meta):
+        abstract = False
+        db_table = '"audit"."body"'
+
+    def __str__(self) -> str:
+        return str(self.entry_id)
+
+
+class Hold(Row):
+    """A legal hold, by the id of the entry that placed it. Without subjects: on all of the log."""
+
+    id = models.UUIDField(primary_key=True)
+    log = models.ForeignKey(Log, models.DO_NOTHING, related_name="+")
+    subjects = ArrayField(models.UUIDField(), null=True)
+    created_at = models.DateTimeField()
+
+    class Meta(Row.Meta):
+        abstract = False
+        db_table = '"audit"."hold"'
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @property
+    def released_at(self) -> datetime | None:
+        """When it was released; None while it stands."""
+        return self.release.created_at if hasattr(self, "release") else None
+
+
+class HoldRelease(Row):
+    """The end of a legal hold."""
+
+    hold = models.OneToOneField(Hold, models.DO_NOTHING, primary_key=True, related_name="release")
+    log = models.ForeignKey(Log, models.DO_NOTHING, related_name="+")
+    entry = models.OneToOneField(Entry, models.DO_NOTHING, related_name="+")
+    created_at = models.DateTimeField()
+
+    class Meta(Row.Meta):
+        abstract = False
+        db_table = '"audit"."hold_release"'
+
+    def __str__(self) -> str:
+        return str(self.hold_id)
 
 
 class Leaf(Row):

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import connection, models, transaction
+from django.db import connection, models
 from django.db.models import F, QuerySet
 from django.db.models.functions import Collate
 from django.db.models.lookups import IContains
 
-from audit import proofs
+from audit import bodies, proofs, stored_tiles, subjects, tiles
 from audit.errors import Problem
-from audit.ledger import NoLedger
-from audit.models import Checkpoint, Entry, Leaf, Log, Pending, TreeHead
+from audit.models import Body, Checkpoint, Entry, Log, Pending, TreeHead
+from audit.roles import NoLedger
+
+# Those whose id is a person's, or stands for one.
+WHO_ACTS = ("member", "client_app")
 
 
 class EntryUnknown(Problem):
@@ -52,7 +54,7 @@ class Inclusion(msgspec.Struct, frozen=True):
 
 
 def own_log() -> Log:
-    """The log of the role that this connection runs as. Raises ledger.NoLedger."""
+    """The log of the role that this connection runs as. Raises roles.NoLedger."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_user::text, has_schema_privilege('audit', 'USAGE')")
         role, may_look = cursor.fetchone()
@@ -67,6 +69,8 @@ def entries(
     kind: str | None = None,
     correlation: UUID | None = None,
     actor: str | None = None,
+    agent: str | None = None,
+    person: str | None = None,
     text: str | None = None,
     after: datetime | None = None,
     before: datetime | None = None,
@@ -74,10 +78,16 @@ def entries(
     """The acting tenant's entries, newest first, each with its leaf.
 
     `kind` is a kind or, with a dot at its end, the beginning of one ("run."); `actor` is an actor's
-    id; `text` occurs in the event's data, in any case; `after` <= recorded_at < `before`.
-    Raises ledger.NoLedger.
+    id, and `agent` that of an agent (its slug); `person` is a member's id, a service key's id or a
+    name that somebody acted for, and finds what is by them, for them and about them; `text` occurs
+    in the event's data, in any case, but not in what is private; `after` <= recorded_at < `before`.
+    Raises roles.NoLedger, SubjectKeyUnreadable.
     """
     found = Entry.objects.filter(log=own_log()).select_related("leaf").order_by("-id")
+    if agent is not None:
+        found = found.filter(actor_kind="agent", actor_id=agent)
+    if person is not None:
+        found = found.filter(_concerns(person))
     if text is not None:
         found = found.filter(IContains(_payload_as_text(), text))
     wanted: dict[str, Any] = {
@@ -90,6 +100,15 @@ def entries(
     return found.filter(**{name: value for name, value in wanted.items() if value is not None})
 
 
+def _concerns(person: str) -> models.Q:
+    """By this person, for them, or with private parts that are theirs. No subject is made."""
+    names = [f"{kind}:{person}" for kind in (*WHO_ACTS, "person")]
+    known = [found.id for name in names if (found := subjects.find(name))]
+    by_them = models.Q(actor_kind__in=WHO_ACTS, actor_id=person)
+    for_them = models.Q(on_behalf_of__in=[person, *map(str, known)])
+    return by_them | for_them | models.Q(subject__in=known)
+
+
 def _payload_as_text() -> Collate:
     encoding = models.Value("UTF8")
     text = models.Func(
@@ -100,7 +119,7 @@ def _payload_as_text() -> Collate:
 
 
 def access_entry(entry_id: UUID | str) -> Entry:
-    """The acting tenant's entry with this id. Raises EntryUnknown, ledger.NoLedger."""
+    """The acting tenant's entry with this id. Raises EntryUnknown, roles.NoLedger."""
     try:
         wanted = UUID(str(entry_id))
     except ValueError:
@@ -111,8 +130,21 @@ def access_entry(entry_id: UUID | str) -> Entry:
     return entry
 
 
+def private(entry: Entry) -> dict[str, Any]:
+    """What is private of the entry: field by field its salt and, if it was kept, its value.
+
+    {} where nothing is, or it was erased. Raises BodyUnreadable, SubjectKeyUnreadable.
+    """
+    body = Body.objects.filter(log_id=entry.log_id, pk=entry.pk).first()
+    subject = subjects.by_id(body.subject) if body else None
+    if body is None or subject is None:
+        return {}
+    opened: dict[str, Any] = bodies.open_(bytes(body.sealed), subject, entry.pk)["parts"]
+    return opened
+
+
 def status() -> Status:
-    """How far the acting tenant's log is. Raises ledger.NoLedger."""
+    """How far the acting tenant's log is. Raises roles.NoLedger."""
     log = own_log()
     head = TreeHead.objects.filter(log=log).order_by("-size").first()
     return Status(
@@ -124,7 +156,7 @@ def status() -> Status:
 
 
 def latest_checkpoint() -> Checkpoint:
-    """The newest checkpoint of the acting tenant. Raises NotPublished, ledger.NoLedger."""
+    """The newest checkpoint of the acting tenant. Raises NotPublished, roles.NoLedger."""
     checkpoint = Checkpoint.objects.filter(log=own_log()).order_by("-size").first()
     if checkpoint is None:
         raise NotPublished
@@ -137,7 +169,7 @@ def inclusion(entry: Entry) -> Inclusion:
     index = entry.index
     if index is None or index >= checkpoint.size:
         raise NotPublished
-    path = proofs.prove_inclusion(index, checkpoint.size, range_root(checkpoint.log_id))
+    path = proofs.prove_inclusion(index, checkpoint.size, range_root(checkpoint))
     return Inclusion(index, entry.leaf_bytes(own_log().origin), path, checkpoint)
 
 
@@ -149,20 +181,14 @@ def consistency(old: int, new: int) -> list[bytes]:
     checkpoint = latest_checkpoint()
     if not 0 < old <= new <= checkpoint.size:
         raise NotPublished
-    return proofs.prove_consistency(old, new, range_root(checkpoint.log_id))
+    return proofs.prove_consistency(old, new, range_root(checkpoint))
 
 
-def range_root(log_id: UUID) -> proofs.RangeRoot:
-    """The roots of ranges of a log's sealed leaves, each computed in constant memory."""
+def range_root(checkpoint: Checkpoint) -> proofs.RangeRoot:
+    """The roots of ranges of a checkpoint's leaves, from O(log n) tiles a proof."""
 
-    def root(start: int, end: int) -> bytes:
-        return proofs.root_of(_hashes(log_id, start, end))
+    def read(level: int, index: int, width: int) -> bytes:
+        with connection.cursor() as cursor:
+            return stored_tiles.reader(cursor, checkpoint.log_id)(level, index, width)
 
-    return root
-
-
-def _hashes(log_id: UUID, start: int, end: int) -> Iterator[bytes]:
-    rows = Leaf.objects.filter(log_id=log_id, index__gte=start, index__lt=end).order_by("index")
-    with transaction.atomic():
-        for made in rows.values_list("leaf_hash", flat=True).iterator(chunk_size=5_000):
-            yield bytes(made)
+    return tiles.range_root(checkpoint.size, read)

@@ -12,8 +12,17 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from audit.errors import Problem
+
 # PostgreSQL cuts names at 63 bytes without an error.
 MAX_DATABASE_NAME = 52
+
+
+class NoLedger(Problem):
+    """The database role {role} has no ledger, so nothing can be recorded or read here."""
+
+    code = "no_ledger"
+    status = 500
 
 
 class Cursor(Protocol):
@@ -21,6 +30,7 @@ class Cursor(Protocol):
 
     def execute(self, query: Any, params: Any = ...) -> Any: ...
     def fetchone(self) -> Any: ...
+    def fetchall(self) -> Any: ...
 
 
 def owner_of(database: str) -> str:

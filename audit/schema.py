@@ -1,7 +1,10 @@
 """The only place for the ledger's tables, and for who may do what to them.
 
-Nobody has UPDATE or TRUNCATE on anything; DELETE exists on the queue alone, for the sequencer.
-Row-level security is bound to the role (current_user), not to a setting that a query could change.
+Nobody has UPDATE or TRUNCATE on anything, and DELETE exists on the queue for the sequencer alone.
+What is private goes by a trigger, as the entry that says so is recorded, and in no other way: no
+role may delete a body or a subject's key, so none goes without its entry, or against a legal hold.
+Triggers stop the owner as well, also in a session that plays a replica's (ENABLE ALWAYS). Row-level
+security is bound to the role (current_user), not to a setting that a query could change.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 from psycopg.sql import SQL, Composed, Identifier
 
 from audit import roles
+from audit.triggers import FUNCTIONS
 
 ROLES = (
     # The creator of a role has ADMIN OPTION on it (PostgreSQL 16), but may not SET it yet.
@@ -34,29 +38,49 @@ TABLES = (
         actor_kind text NOT NULL CHECK (actor_kind IN ('member', 'agent', 'client_app', 'system')),
         actor_id text NOT NULL CHECK (octet_length(actor_id) < 256),
         actor_version text CHECK (octet_length(actor_version) < 256),
-        on_behalf_of text CHECK (octet_length(on_behalf_of) < 256),
+        actor_means text CHECK (actor_means ~ '^[a-z_]{{1,30}}\Z'),
+        on_behalf_of text CHECK (on_behalf_of
+            ~ '^([0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}|[0-9a-f]{{16}})\Z'),
+        subject uuid,
         payload bytea NOT NULL
             CHECK (octet_length(payload) <= 62464)
             CHECK (position('\x0a'::bytea IN payload) = 0)
             CHECK (convert_from(payload, 'UTF8') IS JSON OBJECT),
-        recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        occurred_at timestamptz NOT NULL,
+        recorded_at timestamptz NOT NULL,
+        sequence bigint CHECK (sequence >= 0),
+        previous bytea CHECK (octet_length(previous) = 32),
+        leaf_hash bytea NOT NULL CHECK (octet_length(leaf_hash) = 32),
         PRIMARY KEY (log_id, id),
-        CHECK (concat_ws('', actor_id, actor_version, on_behalf_of) !~ '[[:cntrl:]]')
+        CHECK (concat_ws('', actor_id, actor_version) !~ '[[:cntrl:]]'),
+        CHECK ((correlation IS NULL) = (sequence IS NULL)),
+        CHECK ((previous IS NULL) = (coalesce(sequence, 0) = 0))
     )""",
-    """CREATE INDEX entry_correlation ON audit.entry (log_id, correlation, id)
+    """CREATE UNIQUE INDEX entry_sequence ON audit.entry (log_id, correlation, sequence)
         WHERE correlation IS NOT NULL""",
     "CREATE INDEX entry_kind ON audit.entry (log_id, kind, id)",
     """CREATE TABLE audit.pending (
         log_id uuid NOT NULL,
+        recorded_at timestamptz NOT NULL
+            CHECK (recorded_at > '2000-01-02' AND recorded_at < '3000-01-01'),
         entry_id uuid NOT NULL,
-        PRIMARY KEY (log_id, entry_id)
+        PRIMARY KEY (log_id, recorded_at, entry_id)
     )""",
     """CREATE TABLE audit.leaf (
         log_id uuid NOT NULL,
         index bigint NOT NULL CHECK (index >= 0),
-        entry_id uuid NOT NULL UNIQUE,
+        entry_id uuid NOT NULL,
         leaf_hash bytea NOT NULL CHECK (octet_length(leaf_hash) = 32),
-        PRIMARY KEY (log_id, index)
+        PRIMARY KEY (log_id, index),
+        UNIQUE (log_id, entry_id)
+    )""",
+    """CREATE TABLE audit.tile (
+        log_id uuid NOT NULL,
+        level smallint NOT NULL CHECK (level BETWEEN 0 AND 63),
+        index bigint NOT NULL CHECK (index >= 0),
+        hashes bytea NOT NULL CHECK (octet_length(hashes) = 8192),
+        root bytea NOT NULL CHECK (octet_length(root) = 32),
+        PRIMARY KEY (log_id, level, index)
     )""",
     """CREATE TABLE audit.tree_head (
         log_id uuid NOT NULL,
@@ -75,23 +99,114 @@ TABLES = (
         PRIMARY KEY (log_id, size),
         FOREIGN KEY (log_id, size) REFERENCES audit.tree_head (log_id, size)
     )""",
+    """CREATE TABLE audit.cosignature (
+        log_id uuid NOT NULL,
+        size bigint NOT NULL,
+        verifier_key text NOT NULL,
+        line text NOT NULL,
+        created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        PRIMARY KEY (log_id, size, verifier_key),
+        FOREIGN KEY (log_id, size) REFERENCES audit.checkpoint (log_id, size)
+    )""",
+    """CREATE TABLE audit.anchor (
+        log_id uuid NOT NULL,
+        size bigint NOT NULL,
+        place text NOT NULL,
+        evidence bytea NOT NULL,
+        created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        PRIMARY KEY (log_id, size, place),
+        FOREIGN KEY (log_id, size) REFERENCES audit.checkpoint (log_id, size)
+    )""",
+    """CREATE TABLE audit.halt (
+        id uuid PRIMARY KEY,
+        log_id uuid NOT NULL,
+        signed_size bigint NOT NULL,
+        signed_root bytea NOT NULL CHECK (octet_length(signed_root) = 32),
+        size bigint NOT NULL,
+        reason text NOT NULL,
+        created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    )""",
+    "CREATE INDEX halt_of_log ON audit.halt (log_id, signed_size)",
+    """CREATE TABLE audit.subject_key (
+        id uuid PRIMARY KEY,
+        log_id uuid NOT NULL,
+        name_code bytea NOT NULL CHECK (octet_length(name_code) = 32),
+        wrapped bytea NOT NULL CHECK (octet_length(wrapped) < 256),
+        created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        UNIQUE (log_id, name_code)
+    )""",
+    """CREATE TABLE audit.body (
+        log_id uuid NOT NULL,
+        entry_id uuid NOT NULL,
+        subject uuid NOT NULL,
+        sealed bytea NOT NULL,
+        PRIMARY KEY (log_id, entry_id)
+    )""",
+    "CREATE INDEX body_subject ON audit.body (log_id, subject)",
+    """CREATE TABLE audit.hold (
+        log_id uuid NOT NULL,
+        id uuid NOT NULL,
+        subjects uuid[] CHECK (cardinality(subjects) > 0),
+        created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        PRIMARY KEY (log_id, id)
+    )""",
+    """CREATE TABLE audit.hold_release (
+        log_id uuid NOT NULL,
+        hold_id uuid NOT NULL,
+        entry_id uuid NOT NULL,
+        created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        PRIMARY KEY (log_id, hold_id),
+        FOREIGN KEY (log_id, hold_id) REFERENCES audit.hold (log_id, id)
+    )""",
+)
+
+# What is refused to everybody, the owner included. Rows of the queue go when they are sealed, and
+# bodies and subjects' keys within the trigger `act`; nothing is ever changed.
+REFUSED = {
+    "log": "UPDATE OR DELETE OR TRUNCATE",
+    "entry": "UPDATE OR DELETE OR TRUNCATE",
+    "leaf": "UPDATE OR DELETE OR TRUNCATE",
+    "tile": "UPDATE OR DELETE OR TRUNCATE",
+    "tree_head": "UPDATE OR DELETE OR TRUNCATE",
+    "checkpoint": "UPDATE OR DELETE OR TRUNCATE",
+    "cosignature": "UPDATE OR DELETE OR TRUNCATE",
+    "anchor": "UPDATE OR DELETE OR TRUNCATE",
+    "halt": "UPDATE OR DELETE OR TRUNCATE",
+    "pending": "UPDATE OR TRUNCATE",
+    "subject_key": "UPDATE OR DELETE OR TRUNCATE",
+    "body": "UPDATE OR DELETE OR TRUNCATE",
+    "hold": "UPDATE OR DELETE OR TRUNCATE",
+    "hold_release": "UPDATE OR DELETE OR TRUNCATE",
+}
+DEFENCES = (
+    """CREATE TRIGGER append_only BEFORE {refused} ON {table}
+        FOR EACH STATEMENT EXECUTE FUNCTION audit.refuse()""",
+    "ALTER TABLE {table} ENABLE ALWAYS TRIGGER append_only",
 )
 
 GRANTS = (
     "GRANT USAGE ON SCHEMA audit TO {tenants}, {sequencer}",
     "GRANT SELECT ON ALL TABLES IN SCHEMA audit TO {tenants}, {sequencer}",
-    # Without recorded_at: the database's clock fills it, and no caller can.
+    "REVOKE ALL ON audit.body, audit.subject_key, audit.hold, audit.hold_release FROM {sequencer}",
+    # Without what the database stamps: no caller can choose it.
     """GRANT INSERT (id, log_id, kind, correlation, actor_kind, actor_id, actor_version,
-        on_behalf_of, payload) ON audit.entry TO {tenants}""",
+        actor_means, on_behalf_of, subject, payload) ON audit.entry TO {tenants}""",
     "GRANT INSERT ON audit.pending TO {tenants}",
+    "GRANT INSERT (log_id, entry_id, subject, sealed) ON audit.body TO {tenants}",
+    "GRANT INSERT (id, log_id, name_code, wrapped) ON audit.subject_key TO {tenants}",
     "GRANT DELETE ON audit.pending TO {sequencer}",
     "GRANT INSERT (log_id, index, entry_id, leaf_hash) ON audit.leaf TO {sequencer}",
+    "GRANT INSERT (log_id, level, index, hashes, root) ON audit.tile TO {sequencer}",
     "GRANT INSERT (log_id, size, root, frontier) ON audit.tree_head TO {sequencer}",
     "GRANT INSERT (log_id, size, note, verifier_key) ON audit.checkpoint TO {sequencer}",
+    "GRANT INSERT (log_id, size, verifier_key, line) ON audit.cosignature TO {sequencer}",
+    "GRANT INSERT (log_id, size, place, evidence) ON audit.anchor TO {sequencer}",
+    """GRANT INSERT (id, log_id, signed_size, signed_root, size, reason)
+        ON audit.halt TO {sequencer}""",
+    "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA audit FROM PUBLIC",
 )
 
 OWN_LOG = "log_id = (SELECT id FROM audit.log WHERE role_name = current_user)"
-LOG_TABLES = ("entry", "pending", "leaf", "tree_head", "checkpoint")
 
 POLICIES = (
     "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
@@ -116,20 +231,20 @@ def statements(database: str, existing_roles: set[str]) -> list[Composed]:
         *(SQL("CREATE ROLE {} NOLOGIN").format(Identifier(name)) for name in missing),
         *(SQL(text).format(**identifiers) for text in ROLES),
         SQL("SET LOCAL ROLE {owner}").format(**identifiers),
-        *(SQL(text).format(**identifiers) for text in (*TABLES, *GRANTS)),
-        *_policies(identifiers["tenants"], identifiers["sequencer"]),
+        *(SQL(text).format(**identifiers) for text in (*TABLES, *FUNCTIONS, *GRANTS)),
+        *_by_table(identifiers),
         SQL("SET LOCAL ROLE NONE").format(),
     ]
 
 
-def _policies(tenants: Identifier, sequencer: Identifier) -> list[Composed]:
+def _by_table(identifiers: dict[str, Identifier]) -> list[Composed]:
     made = []
-    for name in ("log", *LOG_TABLES):
+    for name, refused in REFUSED.items():
         names = {
+            **identifiers,
             "table": Identifier("audit", name),
-            "tenants": tenants,
-            "sequencer": sequencer,
+            "refused": SQL(refused),
             "own": SQL("role_name = current_user" if name == "log" else OWN_LOG),
         }
-        made += [SQL(text).format(**names) for text in POLICIES]
+        made += [SQL(text).format(**names) for text in (*POLICIES, *DEFENCES)]
     return made

@@ -18,14 +18,18 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from psycopg import Connection, Cursor, Error, OperationalError
 
-from audit import checkpoints, entries, roles
-from audit.checkpoints import Checkpoint, VerifierKey
-from audit.proofs import Frontier, leaf_hash
+from audit import checkpoints, recoveries, roles, stored_tiles
+from audit.checkpoints import Checkpoint
+from audit.guard import Guard, GuardUnusable
+from audit.note_keys import PrivateKey
+from audit.proofs import Frontier
+from audit.tiles import Filled, Tiling
 
 BATCH = 2_000
+# Settings of a server on which a commit lasts.
+MUST_BE_ON = ("fsync", "full_page_writes", "synchronous_commit")
 
 logger = logging.getLogger(__name__)
 
@@ -51,22 +55,32 @@ SELECT EXISTS (
 LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('audit.sequencer ' || %s::text, 0))"
 HEAD = "SELECT size, frontier FROM audit.tree_head WHERE log_id = %s ORDER BY size DESC LIMIT 1"
 
-# UUIDv7 ids follow the writers' clocks, so a batch is in about the order of recording, and taking
-# it twice gives the same order. By keys, not joins: the plan stays the same without statistics.
+# A batch is in the order of recording, by the database's clock; an entry whose transaction took
+# long comes later. By keys, not joins: the plan stays the same without statistics.
 # A marker of no entry, or of a sealed one, is dropped: a tenant's role could insert such a thing.
-BATCH_OF = "SELECT entry_id FROM audit.pending WHERE log_id = %s ORDER BY entry_id LIMIT %s"
-TAKE = "DELETE FROM audit.pending WHERE log_id = %s AND entry_id = ANY(%s)"
-READ = f"""
-SELECT {entries.ROW} FROM audit.entry JOIN audit.log ON log.id = entry.log_id
+BATCH_OF = """
+SELECT recorded_at, entry_id FROM audit.pending WHERE log_id = %s
+ORDER BY recorded_at, entry_id LIMIT %s
+"""
+TAKE = """
+DELETE FROM audit.pending WHERE log_id = %s AND recorded_at <= %s AND entry_id = ANY(%s)
+"""
+READ = """
+SELECT entry.id, entry.leaf_hash FROM audit.entry
 WHERE entry.log_id = %s AND entry.id = ANY(%s)
-  AND NOT EXISTS (SELECT FROM audit.leaf WHERE leaf.entry_id = entry.id)
-ORDER BY entry.id
-"""  # noqa: S608  (a constant of column names)
+  AND NOT EXISTS (SELECT FROM audit.leaf
+    WHERE leaf.log_id = entry.log_id AND leaf.entry_id = entry.id)
+ORDER BY entry.recorded_at, entry.sequence, entry.id
+"""
 
 ADD_LEAVES = """
 INSERT INTO audit.leaf (log_id, index, entry_id, leaf_hash)
 SELECT %s, %s + ordinality - 1, entry_id, leaf_hash
 FROM unnest(%s::uuid[], %s::bytea[]) WITH ORDINALITY AS made (entry_id, leaf_hash, ordinality)
+"""
+ADD_TILES = """
+INSERT INTO audit.tile (log_id, level, index, hashes, root)
+SELECT %s, made.* FROM unnest(%s::smallint[], %s::bigint[], %s::bytea[], %s::bytea[]) AS made
 """
 ADD_HEAD = "INSERT INTO audit.tree_head (log_id, size, root, frontier) VALUES (%s, %s, %s, %s)"
 
@@ -89,21 +103,23 @@ class Cycle(NamedTuple):
     sealed: int
 
 
-def run_once(connection: Connection, key: Ed25519PrivateKey, *, batch: int = BATCH) -> Cycle:
-    """Seal one batch of each log that waits, and publish each new tree head.
+def run_once(connection: Connection, *keys: PrivateKey, guard: Guard, batch: int = BATCH) -> Cycle:
+    """Seal one batch of each log that waits, and publish each new tree head, signed with `keys`.
 
-    `connection` is of the login role. A log that can't be sealed does not hold up the others.
+    `connection` is of the login role. A log that can't be sealed does not hold up the others, nor
+    does one that is halted, since its database is behind what `guard` knows was signed.
     Raises psycopg.OperationalError when the database is away; calling again is always safe.
     """
     logs = outstanding(connection)
     sealed = 0
     for log in logs:
         try:
-            sealed += seal(connection, log, limit=batch)
-            publish(connection, log, key)
+            if not is_halted(connection, log, guard):
+                sealed += seal(connection, log, limit=batch)
+                publish(connection, log, *keys, guard=guard)
         except OperationalError:
             raise
-        except (Error, ValueError):
+        except (Error, ValueError, OSError, GuardUnusable):
             logger.exception("The ledger %s can't be sealed; its entries stay pending.", log)
     return Cycle(len(logs), sealed)
 
@@ -132,8 +148,11 @@ def seal(connection: Connection, log: UUID, *, limit: int = BATCH) -> int:
         if locked != (True,):
             return 0
         head = cursor.execute(HEAD, [log]).fetchone() or (0, [])
-        ids = [id_ for (id_,) in cursor.execute(BATCH_OF, [log, limit]).fetchall()]
-        cursor.execute(TAKE, [log, ids])
+        batch = cursor.execute(BATCH_OF, [log, limit]).fetchall()
+        ids = [id_ for _, id_ in batch]
+        if not batch:
+            return 0
+        cursor.execute(TAKE, [log, batch[-1][0], ids])
         rows = cursor.execute(READ, [log, ids]).fetchall()
         if rows:
             _extend(cursor, log, Frontier(*head), rows)
@@ -141,26 +160,56 @@ def seal(connection: Connection, log: UUID, *, limit: int = BATCH) -> int:
 
 
 def _extend(
-    cursor: Cursor[Any], log: UUID, tree: Frontier, rows: Sequence[tuple[Any, ...]]
+    cursor: Cursor[Any], log: UUID, tree: Frontier, rows: Sequence[tuple[UUID, bytes]]
 ) -> None:
-    first = tree.size
-    hashes = [leaf_hash(entries.leaf_of_row(row)) for row in rows]
-    for made in hashes:
-        tree.append(made)
-    cursor.execute(ADD_LEAVES, [log, first, [row[0] for row in rows], hashes])
-    cursor.execute(ADD_HEAD, [log, tree.size, tree.root(), tree.roots])
+    ids, hashes = [id_ for id_, _ in rows], [made for _, made in rows]
+    # The hashes of partial tiles are read from leaves, so the new ones are written afterwards.
+    tiling = Tiling(tree, stored_tiles.reader(cursor, log))
+    filled = tiling.extend(hashes)
+    cursor.execute(ADD_LEAVES, [log, tree.size, ids, hashes])
+    columns = [list(column) for column in zip(*map(_columns, filled), strict=True)]
+    if columns:
+        cursor.execute(ADD_TILES, [log, *columns])
+    grown = tiling.frontier()
+    cursor.execute(ADD_HEAD, [log, grown.size, grown.root(), grown.roots])
 
 
-def publish(connection: Connection, log: UUID, key: Ed25519PrivateKey) -> Checkpoint | None:
-    """Sign and store the newest tree head's checkpoint, or None if it is published already."""
+def _columns(tile: Filled) -> tuple[int, int, bytes, bytes]:
+    return tile.level, tile.index, tile.hashes, tile.root
+
+
+def is_halted(connection: Connection, log: UUID, guard: Guard) -> bool:
+    """Whether the database lost what was signed of `log`, and nobody has approved a recovery."""
     with connection.transaction(), connection.cursor() as cursor, _as_sequencer(connection, cursor):
+        return not recoveries.may_be_signed(cursor, log, guard)
+
+
+def halted(connection: Connection) -> list[UUID]:
+    """The logs that are not sealed and signed until two people approve a recovery."""
+    with connection.transaction(), connection.cursor() as cursor, _as_sequencer(connection, cursor):
+        return recoveries.halted_logs(cursor)
+
+
+def publish(
+    connection: Connection, log: UUID, *keys: PrivateKey, guard: Guard
+) -> Checkpoint | None:
+    """Sign and store the newest tree head's checkpoint, or None if it is published already.
+
+    `guard` has it before the database does: a crash between the two leaves a checkpoint that is
+    signed again, and not one that is forgotten. The log's lock keeps two sequencers that share a
+    guard's folder in order; who has it publishes. Raises OSError where it can't be kept.
+    """
+    with connection.transaction(), connection.cursor() as cursor, _as_sequencer(connection, cursor):
+        locked = cursor.execute(LOCK, [log]).fetchone()
         row = cursor.execute(UNPUBLISHED, {"log": log}).fetchone()
-        if row is None:
+        if locked != (True,) or row is None:
             return None
         checkpoint = Checkpoint(*row)
-        verifier_key = VerifierKey(checkpoint.origin, key.public_key())
-        note = checkpoints.sign(checkpoint, key)
-        cursor.execute(PUBLISH, [log, checkpoint.size, note, str(verifier_key)])
+        signers = [checkpoints.log_key(checkpoint.origin, key) for key in keys]
+        note = checkpoints.sign(checkpoint, *keys)
+        guard.remember(log, note)
+        verifiers = "\n".join(str(signer.verifier) for signer in signers)
+        cursor.execute(PUBLISH, [log, checkpoint.size, note, verifiers])
     return checkpoint
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import zstandard
 
 ROOT = Path(__file__).resolve().parents[1]
 ENTRIES = "entries.jsonl"
@@ -20,10 +23,11 @@ class Verdict(NamedTuple):
     code: int
     report: dict[str, Any]
 
-    @property
-    def findings(self) -> list[str]:
-        """The entries that it names."""
-        return [finding["sentence"] for finding in self.report["findings"]]
+    def changed(self, index: int) -> list[str]:
+        """What it says of the entry at `index`, if that was changed."""
+        found = self.report["findings"]
+        wanted = ("entry_changed", index)
+        return [each["sentence"] for each in found if (each["code"], each["index"]) == wanted]
 
 
 def verify(bundle: Path, *, key: str) -> Verdict:
@@ -39,13 +43,14 @@ def verify(bundle: Path, *, key: str) -> Verdict:
 
 def damaged(bundle: Path, kind: str) -> tuple[Path, int]:
     """A copy in which one bit of an entry of this kind is flipped: the copy, and its index."""
-    folder = bundle.with_name(f"{bundle.name.removesuffix('.tar.gz')}-damaged")
-    folder.mkdir(exist_ok=True)
-    with tarfile.open(bundle, "r:gz") as archive:
-        for member in archive:
-            source = archive.extractfile(member)
-            if source is not None:
-                (folder / Path(member.name).name).write_bytes(source.read())
+    unpacked = bundle.with_name(f"{bundle.name.removesuffix('.tar.zst')}-damaged")
+    shutil.rmtree(unpacked, ignore_errors=True)
+    with (
+        zstandard.open(bundle, "rb") as stream,
+        tarfile.open(fileobj=stream, mode="r|") as archive,
+    ):
+        archive.extractall(unpacked, filter="data")
+    folder = unpacked / "bundle"
     lines = (folder / ENTRIES).read_bytes().splitlines(keepends=True)
     index = max(at for at, line in enumerate(lines) if json.loads(line)["kind"] == kind)
     lines[index] = _flipped(lines[index])
@@ -54,6 +59,6 @@ def damaged(bundle: Path, kind: str) -> tuple[Path, int]:
 
 
 def _flipped(line: bytes) -> bytes:
-    """One bit of the digest's first hexadecimal digit: the line stays readable."""
-    at = line.index(b'"digest":"') + len(b'"digest":"')
+    """One bit of the commitment's first hexadecimal digit: the line stays readable."""
+    at = line.index(b'"intent":"') + len(b'"intent":"')
     return line[:at] + bytes([line[at] ^ 1]) + line[at + 1 :]

@@ -7,18 +7,21 @@ commit with its entry. MUST NOT be bypassed: nobody else writes to an approval's
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any, TypedDict
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from audit import canonical, ledger
+from audit import canonical, ledger, subjects
+from audit.bodies import Subject
+from audit.entries import rfc3339
 from audit.errors import Problem
-from audit.events import SYSTEM, Event
+from audit.events import SYSTEM, Actor, Event
 from governance import events, intents, voting
 from governance.evidence import Evidence, kept
 from governance.intents import Intent
-from governance.models import OPEN_STATES, Approval, State, Vote
+from governance.models import OPEN_STATES, Approval, PolicySet, State, Vote
 from governance.policies import Verdict
 from governance.resources import Resource
 from governance.verdicts import Authors
@@ -26,6 +29,15 @@ from tenants.principals import Principal
 
 WAITS = timedelta(days=1)
 """How long an approval may be voted on and used, counted from its opening."""
+
+
+class VoteNames(TypedDict):
+    """What the entry of a vote says of what was voted on."""
+
+    approval: str
+    intent: str
+    shown: str
+    policy_version: int
 
 
 class AlreadySettled(Problem):
@@ -104,7 +116,7 @@ def open(  # noqa: A001 (an approval is opened)
             approval.save(force_insert=True)
     except IntegrityError:
         return Approval.objects.get(digest=approval.digest, state__in=OPEN_STATES)
-    _record(approval, _opened(approval), intent=intent)
+    _record(approval, _opened(approval))
     return approval
 
 
@@ -131,10 +143,8 @@ def approve(approval: Approval, *, by: Principal, now: datetime, reason: str = "
     voting.check_may_vote(approval, by)
     _settle(approval, State.APPROVED, now)
     _vote(approval, "approve", by=by, reason=reason, now=now)
-    entry = events.ApprovalApproved(
-        approval=str(approval.pk), digest=approval.digest, reason=reason
-    )
-    ledger.record(entry, actor=by.actor, correlation=approval.run)
+    entry = events.ApprovalApproved(**_vote_names(approval), reason=reason or None)
+    _record_vote(approval, entry, by)
     return approval
 
 
@@ -149,10 +159,8 @@ def reject(approval: Approval, *, by: Principal, now: datetime, reason: str) -> 
         raise ReasonRequired(approval=str(approval.pk))
     _settle(approval, State.REJECTED, now)
     _vote(approval, "reject", by=by, reason=reason.strip(), now=now)
-    entry = events.ApprovalRejected(
-        approval=str(approval.pk), digest=approval.digest, reason=reason.strip()
-    )
-    ledger.record(entry, actor=by.actor, correlation=approval.run)
+    entry = events.ApprovalRejected(**_vote_names(approval), reason=reason.strip())
+    _record_vote(approval, entry, by)
     return approval
 
 
@@ -165,7 +173,7 @@ def expire_one(approval: Approval, now: datetime) -> bool:
         return False
     approval.state, approval.settled_at = State.EXPIRED, now
     entry = events.ApprovalExpired(
-        approval=str(approval.pk), digest=approval.digest, state_before=before
+        approval=str(approval.pk), intent=_commitment(approval), state_before=before
     )
     ledger.record(entry, actor=SYSTEM, correlation=approval.run)
     return True
@@ -183,7 +191,7 @@ def cancel_of_run(run: UUID, *, by: Principal, now: datetime) -> list[Approval]:
         if same.update(state=State.CANCELLED, settled_at=now) != 1:
             continue
         approval.state, approval.settled_at = State.CANCELLED, now
-        entry = events.ApprovalCancelled(approval=str(approval.pk), digest=approval.digest)
+        entry = events.ApprovalCancelled(approval=str(approval.pk), intent=_commitment(approval))
         ledger.record(entry, actor=by.actor, correlation=run)
         cancelled.append(approval)
     return cancelled
@@ -213,8 +221,8 @@ def spend(intent: Intent, *, verdict: Verdict, now: datetime) -> Approval:
     if ready.update(state=State.SPENT, settled_at=now) != 1:
         raise _why_not(approval, State.APPROVED)
     voting.check_still_may(approval)
-    entry = events.ApprovalSpent(approval=str(approval.pk), digest=approval.digest)
-    _record(approval, entry, intent=intent)
+    entry = events.ApprovalSpent(approval=str(approval.pk), intent=_commitment(approval))
+    _record(approval, entry)
     approval.state, approval.settled_at = State.SPENT, now
     return approval
 
@@ -260,12 +268,60 @@ def _vote(approval: Approval, verdict: str, *, by: Principal, reason: str, now: 
 def _opened(approval: Approval) -> events.ApprovalOpened:
     return events.ApprovalOpened(
         approval=str(approval.pk),
-        digest=approval.digest,
+        intent=_commitment(approval),
         action=approval.action,
         resource=approval.resource,
-        expires_at=approval.expires_at.isoformat(),
+        requester={"kind": approval.requester_kind, "id": approval.requester},
+        shown=_shown(approval),
+        policy_version=approval.policy_version,
+        expires_at=rfc3339(approval.expires_at),
     )
 
 
-def _record(approval: Approval, entry: Event, *, intent: Intent) -> None:
-    ledger.record(entry, actor=events.actor_of(intent), correlation=approval.run)
+def _shown(approval: Approval) -> dict[str, Any]:
+    """What a reviewer is shown of it."""
+    names = ("intent", "code", "reasons", "policy_version", "evidence")
+    return {name: getattr(approval, name) for name in names}
+
+
+def _vote_names(approval: Approval) -> VoteNames:
+    """What the entry of a vote says of its approval, and of the policies in force."""
+    subject = _subject(approval)
+    in_force = PolicySet.objects.filter(active=True).values_list("version", flat=True).first()
+    return VoteNames(
+        approval=str(approval.pk),
+        intent=subject.commitment(approval.intent),
+        shown=subject.commitment(_shown(approval)),
+        policy_version=in_force or 0,
+    )
+
+
+def _commitment(approval: Approval) -> str:
+    """What stands for its intent in the ledger."""
+    return _subject(approval).commitment(approval.intent)
+
+
+def _subject(approval: Approval) -> Subject:
+    return subjects.of(_asker(approval).person)
+
+
+def _asker(approval: Approval) -> Actor:
+    """Who wants what is held, as the ledger names them."""
+    frozen = approval.intent
+    is_agent = frozen["principal_kind"] == "agent"
+    return Actor(
+        kind=frozen["principal_kind"],
+        id=frozen["principal"],
+        version=frozen["agent_version"],
+        on_behalf_of=frozen["on_behalf_of"] or (approval.requester if is_agent else None),
+    )
+
+
+def _record_vote(approval: Approval, entry: Event, by: Principal) -> None:
+    """The reason belongs to the case, and so to the person whose case it is."""
+    person = _asker(approval).person
+    ledger.record(entry, actor=by.actor, correlation=approval.run, person=person)
+
+
+def _record(approval: Approval, entry: Event) -> None:
+    ledger.record(entry, actor=_asker(approval), correlation=approval.run)

@@ -140,7 +140,7 @@ def renew(
     verdict = _judge(case)
     if verdict.outcome == "denied":
         return _deny(case, verdict)
-    spent = _spent_on(intent, decision)
+    spent = _spent_on(intent, principal, decision)
     if verdict.outcome == "held" and spent is None:
         return _anew(case)
     renewed = msgspec.structs.replace(verdict, outcome="allowed", code="renewed")
@@ -158,12 +158,12 @@ def _anew(case: _Case) -> Decision:
     )
 
 
-def _spent_on(intent: Intent, decision: UUID) -> Approval | None:
+def _spent_on(intent: Intent, principal: Principal, decision: UUID) -> Approval | None:
     """The approval with which the entry `decision` allowed `intent`, if it took one."""
     entry = queries.access_entry(decision)
     event = entry.event
     allowed = entry.kind == events.IntentDecided.kind and event["outcome"] == "allowed"
-    if not allowed or event["digest"] != intent.digest:
+    if not allowed or event["intent"] != events.commitment_of(intent, principal):
         raise DecisionMismatch(decision=str(decision))
     if event["approval"] is None:
         return None
@@ -277,4 +277,5 @@ def _record(case: _Case, verdict: Verdict, approval: Approval | None) -> UUID:
         approval=str(approval.pk) if approval else None,
     )
     run = UUID(case.intent.run) if case.intent.run else None
-    return ledger.record(entry, actor=events.actor_of(case.intent), correlation=run)
+    actor = events.actor_of(case.intent, case.principal)
+    return ledger.record(entry, actor=actor, correlation=run)

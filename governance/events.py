@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from audit.events import Actor, Event
-from governance.intents import Intent
+from typing import Any
+
+import msgspec
+
+from audit import subjects
+from audit.events import Actor, Bound, Event, Private
+from governance.intents import Intent, as_json
 from governance.policies import Verdict
 from governance.resources import Resource
+from tenants.principals import Principal
 
 MOST_NAMED = 100
 """How many policies an entry names at most: an entry has a limited size."""
@@ -14,12 +20,13 @@ MOST_NAMED = 100
 class IntentDecided(Event, kind="intent.decided"):
     """An intent was judged: allowed, held or denied.
 
-    Its arguments are in the digest alone, since they may be about people. `code` says why,
+    `intent` is the whole of it, arguments included; effects and approvals name it by the same
+    commitment. `code` says why,
     `reasons` name the policies that brought it about (or raised an error), `matched` every
     policy that matched; `approval` is the one that was opened, is awaited, or was spent.
     """
 
-    digest: str
+    intent: Bound[dict[str, Any]]
     action: str
     resource_kind: str
     resource: str
@@ -29,42 +36,48 @@ class IntentDecided(Event, kind="intent.decided"):
     matched: list[str]
     policy_version: int
     policy_sha256: str
-    run: str | None
     step: int | None
     approval: str | None
 
 
 class ApprovalOpened(Event, kind="approval.opened"):
-    """An intent was held, and waits for a reviewer."""
+    """An intent was held, and waits for a reviewer; `shown` is what the reviewer will see."""
 
     approval: str
-    digest: str
+    intent: str
     action: str
     resource: str
+    requester: dict[str, str]
+    shown: Bound[dict[str, Any]]
+    policy_version: int
     expires_at: str
 
 
 class ApprovalApproved(Event, kind="approval.approved"):
-    """A reviewer approved a held intent."""
+    """A reviewer approved a held intent, while the policies of `policy_version` were in force."""
 
     approval: str
-    digest: str
-    reason: str
+    intent: str
+    reason: Private[str | None]
+    shown: str
+    policy_version: int
 
 
 class ApprovalRejected(Event, kind="approval.rejected"):
     """A reviewer rejected a held intent, with a reason."""
 
     approval: str
-    digest: str
-    reason: str
+    intent: str
+    reason: Private[str | None]
+    shown: str
+    policy_version: int
 
 
 class ApprovalExpired(Event, kind="approval.expired"):
     """Nobody voted, or nobody used the approval, in time."""
 
     approval: str
-    digest: str
+    intent: str
     state_before: str
 
 
@@ -72,14 +85,14 @@ class ApprovalCancelled(Event, kind="approval.cancelled"):
     """A held intent was withdrawn with its run."""
 
     approval: str
-    digest: str
+    intent: str
 
 
 class ApprovalSpent(Event, kind="approval.spent"):
     """An approval was used, for the one act that it was for."""
 
     approval: str
-    digest: str
+    intent: str
 
 
 class GrantGiven(Event, kind="grant.given"):
@@ -116,7 +129,7 @@ def decided(
 ) -> IntentDecided:
     """The entry for `verdict`; decisions and the data plane record the same one."""
     return IntentDecided(
-        digest=intent.digest,
+        intent=as_json(intent),
         action=intent.action,
         resource_kind=resource.kind,
         resource=resource.slug,
@@ -126,17 +139,27 @@ def decided(
         matched=list(verdict.matched[:MOST_NAMED]),
         policy_version=verdict.policy_version,
         policy_sha256=verdict.policy_sha256,
-        run=intent.run,
         step=intent.step,
         approval=approval,
     )
 
 
-def actor_of(intent: Intent) -> Actor:
-    """Who wants what `intent` says, as the ledger names them."""
+def actor_of(intent: Intent, asker: Principal) -> Actor:
+    """Who wants what `intent` says, as the ledger names them.
+
+    `asker` makes the call, or asked for the agent's run, which then is done on their behalf.
+    """
+    if intent.principal_kind != "agent":
+        return msgspec.structs.replace(asker.actor, on_behalf_of=intent.on_behalf_of)
     return Actor(
-        kind=intent.principal_kind,
+        kind="agent",
         id=intent.principal,
         version=intent.agent_version,
-        on_behalf_of=intent.on_behalf_of,
+        on_behalf_of=intent.on_behalf_of or asker.id,
+        means=asker.means,
     )
+
+
+def commitment_of(intent: Intent, asker: Principal) -> str:
+    """What stands for the intent in the acting tenant's ledger, in each of its entries."""
+    return subjects.of(actor_of(intent, asker).person).commitment(as_json(intent))

@@ -103,7 +103,8 @@ def change(
         return collection
     Collection.objects.filter(pk=collection.pk).update(**changes)
     collection.refresh_from_db()
-    ledger.record(CollectionChanged(collection=collection.slug, changes=changes), actor=by.actor)
+    event = CollectionChanged(collection=collection.slug, changed=sorted(changes), values=changes)
+    ledger.record(event, actor=by.actor)
     configuration.touch()
     return collection
 

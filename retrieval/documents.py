@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import PurePosixPath
 from uuid import UUID
@@ -14,6 +14,7 @@ from django.db.models import F, Q
 
 from audit import ledger
 from audit.errors import Problem
+from audit.events import Actor
 from retrieval.blocks import clean, one_line
 from retrieval.collections import KEEPERS
 from retrieval.events import DocumentRemoved, DocumentUploaded
@@ -94,7 +95,7 @@ def upload(
         created_at=now,
     )
     _insert(document)
-    ledger.record(_uploaded(document), actor=by.actor)
+    ledger.record(_uploaded(document), actor=by.actor, person=document.person)
     return document
 
 
@@ -115,6 +116,21 @@ def remove(document: Document, *, by: Principal) -> None:
     Raises `NotPermitted`, `DocumentUnknown` where somebody else removed it meanwhile.
     """
     by.require(*KEEPERS)
+    _remove(document, by.actor)
+
+
+def erase_of(names: Iterable[str], *, actor: Actor) -> list[UUID]:
+    """Remove the documents whose metadata say that they are about one of `names` (`person`), in
+    the caller's transaction; their ids. Whether they may be is for the caller to say.
+    """
+    about = Q(metadata__person__in=list(names))
+    found = list(Document.objects.filter(about).select_related("collection").defer("content"))
+    for document in found:
+        _remove(document, actor)
+    return [document.pk for document in found]
+
+
+def _remove(document: Document, actor: Actor) -> None:
     row = Document.objects.filter(pk=document.pk)
     if not row.select_for_update().values_list("pk"):
         raise DocumentUnknown(document=str(document.pk))
@@ -128,7 +144,7 @@ def remove(document: Document, *, by: Principal) -> None:
         sha256=document.sha256,
         passages=passages,
     )
-    ledger.record(removed, actor=by.actor)
+    ledger.record(removed, actor=actor, person=document.person)
 
 
 def _insert(document: Document) -> None:

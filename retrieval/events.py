@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audit.events import Event
+from audit.events import Event, Private
 
 
 class CollectionCreated(Event, kind="collection.created"):
@@ -15,10 +15,11 @@ class CollectionCreated(Event, kind="collection.created"):
 
 
 class CollectionChanged(Event, kind="collection.changed"):
-    """A collection's description changed; `changes` holds each changed field's new value."""
+    """A collection's description changed; `values` holds each changed field's new value."""
 
     collection: str
-    changes: dict[str, str]
+    changed: list[str]
+    values: Private[dict[str, str]]
 
 
 class CollectionRemoved(Event, kind="collection.removed"):
@@ -29,14 +30,26 @@ class CollectionRemoved(Event, kind="collection.removed"):
     passages: int
 
 
+class CollectionSearched(Event, kind="collection.searched"):
+    """Passages were found, best first, as the search's decision allowed.
+
+    Each of `sources` names a passage and the SHA-256 of its text, its document and the SHA-256 of
+    the document's bytes.
+    """
+
+    collection: str
+    decision: str
+    sources: list[dict[str, str]]
+
+
 class DocumentUploaded(Event, kind="document.uploaded"):
     """A document was accepted into a collection; it is not searchable yet."""
 
     document: str
     collection: str
-    filename: str
+    filename: Private[str]
     media_type: str
-    sha256: str
+    sha256: Private[str]
     size: int
 
 
@@ -56,7 +69,7 @@ class DocumentFailed(Event, kind="document.failed"):
     document: str
     collection: str
     code: str
-    message: str
+    message: Private[str]
 
 
 class DocumentRemoved(Event, kind="document.removed"):
@@ -64,5 +77,5 @@ class DocumentRemoved(Event, kind="document.removed"):
 
     document: str
     collection: str
-    sha256: str
+    sha256: Private[str]
     passages: int

@@ -166,4 +166,4 @@ def _fail(document: Document, problem: Problem, *, by: Actor) -> None:
             code=problem.code,
             message=str(problem),
         )
-        ledger.record(failed, actor=by)
+        ledger.record(failed, actor=by, person=document.person)

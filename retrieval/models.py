@@ -16,6 +16,7 @@ from django.db.models import Q
 from django.db.models.functions import Cast
 from pgvector.django import HnswIndex, VectorField
 
+from audit.events import person_of
 from audit.ids import new_id
 
 INDEXED_DIMENSIONS = 256
@@ -100,6 +101,12 @@ class Document(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def person(self) -> str | None:
+        """Whom it is about, as the ledger names them; None where its metadata don't say."""
+        name = self.metadata.get("person")
+        return person_of(name) if isinstance(name, str) and name else None
 
 
 class Passage(models.Model):

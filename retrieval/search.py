@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
@@ -56,6 +57,16 @@ class Found(msgspec.Struct, frozen=True):
     def text(self) -> str:
         """The passage's text."""
         return self.passage.text
+
+    @property
+    def source(self) -> dict[str, str]:
+        """The passage as the ledger names it."""
+        return {
+            "passage": str(self.passage.pk),
+            "sha256": hashlib.sha256(self.text.encode()).hexdigest(),
+            "document": str(self.document.pk),
+            "document_sha256": self.document.sha256,
+        }
 
 
 def find(

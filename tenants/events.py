@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from audit.events import Event
+from audit.events import Event, Private
 
 
 class TenantCreated(Event, kind="tenant.created"):
     """A tenant came into being, with its schema, role and ledger."""
 
     tenant: str
-    name: str
+    name: Private[str]
 
 
 class MemberAdded(Event, kind="member.added"):
@@ -45,7 +45,7 @@ class KeyIssued(Event, kind="key.issued"):
 
     key: str
     key_kind: str
-    name: str
+    name: Private[str]
 
 
 class KeyRevoked(Event, kind="key.revoked"):

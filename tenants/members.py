@@ -171,6 +171,22 @@ def remove(user_id: UUID, *, by: Principal) -> None:
         ledger.record(MemberRemoved(member=str(user_id)), actor=by.actor)
 
 
+def address_of(user_id: str) -> str | None:
+    """The address of the member with this id, or of one who was removed; else None."""
+    found = User.objects.filter(pk=user_id, tenant=isolation.current())
+    with isolation.outside_tenants():
+        return found.values_list("email", flat=True).first()
+
+
+def forget(user_id: UUID, *, name: str) -> bool:
+    """Put `name` for the name of a removed member, and no address for theirs, in the caller's
+    transaction. False where there is no such user of the tenant, or they are a member still.
+    """
+    gone = User.objects.filter(pk=user_id, tenant=isolation.current(), is_active=False)
+    with isolation.outside_tenants():
+        return gone.update(name=name, email=f"{user_id}@erased.invalid", password="") == 1
+
+
 def _locked(user_id: UUID) -> Membership:
     """The membership; all of the tenant's are locked, so two admins can't remove each other."""
     tenant = isolation.current()

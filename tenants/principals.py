@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from audit.errors import Problem
-from audit.events import Actor
+from audit.events import Actor, Means
 
 PrincipalKind = Literal["member", "agent", "client_app"]
 
@@ -20,18 +20,22 @@ class NotPermitted(Problem):
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Whoever asks, within one tenant. `id`: a user's id, an agent's slug or a key's public id."""
+    """Whoever asks, within one tenant. `id`: a user's id, an agent's slug or a key's public id.
+
+    `means` says how they proved it: for the ledger, and for nobody's judgement.
+    """
 
     kind: PrincipalKind
     id: str
     name: str
     tenant: str
     roles: frozenset[str] = frozenset()
+    means: Means | None = None
 
     @property
     def actor(self) -> Actor:
         """This principal as the ledger names it."""
-        return Actor(kind=self.kind, id=self.id)
+        return Actor(kind=self.kind, id=self.id, means=self.means)
 
     def has(self, *roles: str) -> bool:
         """Whether the principal has one of `roles`."""

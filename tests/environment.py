@@ -9,6 +9,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "platform"), str(ROOT / "tests")]
 
@@ -34,6 +37,14 @@ _slot = _free_slot()
 STATE = SHARED / f"slot-{_slot}"
 DATABASE_NAME = f"test_countersign_{_slot}"
 shutil.rmtree(STATE, ignore_errors=True)
+# All sequencers of the tests sign with one key: they seal each other's logs.
+STATE.mkdir(parents=True)
+(STATE / "ledger.key").touch(mode=0o600)
+(STATE / "ledger.key").write_bytes(
+    Ed25519PrivateKey.from_private_bytes(bytes(range(32))).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+)
 
 # Nothing of what the shell has set: the tests' own server, key and queue.
 _url = os.environ.get("COUNTERSIGN_TEST_DATABASE_URL")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from audit import schema
+from audit import ddl_guard, schema
+import django.contrib.postgres.fields
+import django.db.models.deletion
 from django.db import migrations, models
 
 
@@ -11,7 +13,8 @@ def make_schema(apps, editor):
     with editor.connection.cursor() as cursor:
         cursor.execute("SELECT rolname FROM pg_roles")
         existing = {name for (name,) in cursor.fetchall()}
-        for statement in schema.statements(editor.connection.settings_dict["NAME"], existing):
+        name = editor.connection.settings_dict["NAME"]
+        for statement in (*schema.statements(name, existing), *ddl_guard.maintenance(name)):
             cursor.execute(statement)
 
 
@@ -20,6 +23,31 @@ class Migration(migrations.Migration):
     dependencies = []
     operations = [
         migrations.RunPython(make_schema),
+        migrations.CreateModel(
+            name='Entry',
+            fields=[
+                ('id', models.UUIDField(primary_key=True, serialize=False)),
+                ('kind', models.TextField()),
+                ('correlation', models.UUIDField(null=True)),
+                ('actor_kind', models.TextField()),
+                ('actor_id', models.TextField()),
+                ('actor_version', models.TextField(null=True)),
+                ('actor_means', models.TextField(null=True)),
+                ('on_behalf_of', models.TextField(null=True)),
+                ('subject', models.UUIDField(null=True)),
+                ('payload', models.BinaryField()),
+                ('occurred_at', models.DateTimeField()),
+                ('recorded_at', models.DateTimeField()),
+                ('sequence', models.BigIntegerField(null=True)),
+                ('previous', models.BinaryField(null=True)),
+                ('leaf_hash', models.BinaryField()),
+            ],
+            options={
+                'db_table': '"audit"."entry"',
+                'abstract': False,
+                'managed': False,
+            },
+        ),
         migrations.CreateModel(
             name='Checkpoint',
             fields=[
@@ -31,25 +59,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': '"audit"."checkpoint"',
-                'abstract': False,
-                'managed': False,
-            },
-        ),
-        migrations.CreateModel(
-            name='Entry',
-            fields=[
-                ('id', models.UUIDField(primary_key=True, serialize=False)),
-                ('kind', models.TextField()),
-                ('correlation', models.UUIDField(null=True)),
-                ('actor_kind', models.TextField()),
-                ('actor_id', models.TextField()),
-                ('actor_version', models.TextField(null=True)),
-                ('on_behalf_of', models.TextField(null=True)),
-                ('payload', models.BinaryField()),
-                ('recorded_at', models.DateTimeField()),
-            ],
-            options={
-                'db_table': '"audit"."entry"',
                 'abstract': False,
                 'managed': False,
             },
@@ -83,9 +92,22 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Body',
+            fields=[
+                ('entry', models.OneToOneField(on_delete=django.db.models.deletion.DO_NOTHING, primary_key=True, related_name='body', serialize=False, to='audit.entry')),
+                ('subject', models.UUIDField()),
+                ('sealed', models.BinaryField()),
+            ],
+            options={
+                'db_table': '"audit"."body"',
+                'abstract': False,
+                'managed': False,
+            },
+        ),
+        migrations.CreateModel(
             name='Leaf',
             fields=[
-                ('entry', models.OneToOneField(on_delete=models.DO_NOTHING, primary_key=True, related_name='leaf', serialize=False, to='audit.entry')),
+                ('entry', models.OneToOneField(on_delete=django.db.models.deletion.DO_NOTHING, primary_key=True, related_name='leaf', serialize=False, to='audit.entry')),
                 ('index', models.BigIntegerField()),
                 ('leaf_hash', models.BinaryField()),
             ],
@@ -98,10 +120,35 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Pending',
             fields=[
-                ('entry', models.OneToOneField(on_delete=models.DO_NOTHING, primary_key=True, related_name='+', serialize=False, to='audit.entry')),
+                ('entry', models.OneToOneField(on_delete=django.db.models.deletion.DO_NOTHING, primary_key=True, related_name='+', serialize=False, to='audit.entry')),
             ],
             options={
                 'db_table': '"audit"."pending"',
+                'abstract': False,
+                'managed': False,
+            },
+        ),
+        migrations.CreateModel(
+            name='Hold',
+            fields=[
+                ('id', models.UUIDField(primary_key=True, serialize=False)),
+                ('subjects', django.contrib.postgres.fields.ArrayField(base_field=models.UUIDField(), null=True, size=None)),
+                ('created_at', models.DateTimeField()),
+            ],
+            options={
+                'db_table': '"audit"."hold"',
+                'abstract': False,
+                'managed': False,
+            },
+        ),
+        migrations.CreateModel(
+            name='HoldRelease',
+            fields=[
+                ('hold', models.OneToOneField(on_delete=django.db.models.deletion.DO_NOTHING, primary_key=True, related_name='release', serialize=False, to='audit.hold')),
+                ('created_at', models.DateTimeField()),
+            ],
+            options={
+                'db_table': '"audit"."hold_release"',
                 'abstract': False,
                 'managed': False,
             },

@@ -1,90 +1,99 @@
-"""The only place that finds which entries were touched, once entries and leaves disagree."""
+"""The only place that finds which entries were touched, once entries and leaves disagree.
+
+The leaves (level 0 of the tiles) are the measure here; whether they are the signed ones is the
+root's question. Only hashes are kept; the few entries that are named are read again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
 
-from audit.verify.lines import Leaf, Line
+from audit.proofs import leaf_hash
+from audit.tiles import HASH_BYTES, WIDTH
+from audit.verify import headers
+from audit.verify.reading import lines_of
+from audit.verify.report import MAX_FINDINGS, Findings
+from audit.verify.tree import Tree
 
-MAX_FINDINGS = 20
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One entry that is not as it was sealed: its index, its id and kind as far as known."""
+class Touched(NamedTuple):
+    """One entry: what was done, its index in the log, its line (from 0; -1 if it has none)."""
 
     code: str
-    index: int
-    id: str
-    kind: str
-    sentence: str
+    place: int
+    line: int
+    what: str
 
 
-def findings(lines: Sequence[Line], leaves: Sequence[Leaf]) -> list[Finding]:
-    """What was done to the entries, judged by the leaves; at most 20, in the bundle's order."""
-    found = sorted(_all(lines, leaves), key=lambda finding: finding.index)
-    return found[:MAX_FINDINGS]
+def check(path: Path, tree: Tree, first: int, findings: Findings) -> None:
+    """Name the entries of the file at `path` that are not the leaves of `tree` from `first` on."""
+    lines = [leaf_hash(line) for line in lines_of(path)]
+    leaves = _leaves(tree, first)
+    # Of a tile that is missing nothing is known: its entries are taken as they stand.
+    for place in range(min(len(leaves), len(lines))):
+        leaves[place] = leaves[place] or lines[place]
+    touched = sorted(_touched(lines, leaves, first), key=lambda each: each.place)
+    named = _names(path, {each.line for each in touched})
+    for each in touched:
+        id_, kind = named.get(each.line, ("", ""))
+        findings.at(each.code, each.place, id_, kind, each.what)
 
 
-def _all(lines: Sequence[Line], leaves: Sequence[Leaf]) -> Iterator[Finding]:
-    place_of = {leaf.hash: place for place, leaf in enumerate(leaves)}
-    present = {line.hash for line in lines}
-    missing = {place for place, leaf in enumerate(leaves) if leaf.hash not in present}
-    for place, line in enumerate(lines):
-        if line.hash in place_of:
+def _leaves(tree: Tree, first: int) -> list[bytes]:
+    """The leaves' hashes; b"" where the tile is missing."""
+    leaves = []
+    for number in range(first // WIDTH, tree.tiles):
+        width = min(WIDTH, tree.size - number * WIDTH)
+        hashes = tree.read(0, number, width)
+        leaves += [hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES] for at in range(width)]
+    return leaves[first % WIDTH :]
+
+
+def _touched(lines: list[bytes], leaves: Sequence[bytes], first: int) -> Iterator[Touched]:
+    place_of = {leaf: place for place, leaf in enumerate(leaves)}
+    missing = place_of.keys() - set(lines)
+    for place, made in enumerate(lines):
+        if made in place_of:
             continue
-        if place in missing:
-            missing.discard(place)
-            yield _changed(place, line, leaves[place])
+        if place < len(leaves) and leaves[place] in missing:
+            missing.discard(leaves[place])
+            what = "was changed: its bytes do not have the hash of its leaf"
+            yield Touched("entry_changed", first + place, place, what)
         else:
-            yield _finding("entry_inserted", place, line, "has no leaf: it was inserted or changed")
-    for place in missing:
-        leaf = leaves[place]
-        yield Finding(
-            "entry_missing",
-            place,
-            leaf.id,
-            "",
-            f"The entry at index {place} (id {leaf.id}) is missing.",
-        )
-    yield from _out_of_place(lines, place_of)
+            what = "has no leaf: it was inserted or changed"
+            yield Touched("entry_inserted", first + place, place, what)
+    for leaf in missing:
+        what = "is missing: no line has the hash of its leaf"
+        yield Touched("entry_missing", first + place_of[leaf], -1, what)
+    yield from _out_of_place(lines, place_of, first)
 
 
-def _changed(place: int, line: Line, leaf: Leaf) -> Finding:
-    known = line._replace(id=leaf.id or line.id)
-    also = f"; it now claims the id {line.id}" if line.id not in {"", known.id} else ""
-    return _finding(
-        "entry_changed",
-        place,
-        known,
-        f"was changed: its bytes do not have the hash of its leaf{also}",
-    )
-
-
-def _out_of_place(lines: Sequence[Line], place_of: dict[bytes, int]) -> Iterator[Finding]:
+def _out_of_place(
+    lines: Sequence[bytes], place_of: dict[bytes, int], first: int
+) -> Iterator[Touched]:
     """Known entries that stand twice, or behind a later one."""
     seen: set[bytes] = set()
     furthest = -1
-    for place, line in enumerate(lines):
-        at = place_of.get(line.hash)
+    for place, made in enumerate(lines):
+        at = place_of.get(made)
         if at is None:
             continue
-        if line.hash in seen:
-            yield _finding(
-                "entry_duplicated", at, line, f"stands twice; the second time at line {place + 1}"
-            )
+        if made in seen:
+            what = f"stands twice; the second time at line {place + 1}"
+            yield Touched("entry_duplicated", first + at, place, what)
         elif at < furthest:
-            yield _finding(
-                "entry_moved",
-                at,
-                line,
-                f"was moved to line {place + 1}, behind the entry at index {furthest}",
-            )
-        seen.add(line.hash)
+            what = f"was moved to line {place + 1}, behind the entry at index {first + furthest}"
+            yield Touched("entry_moved", first + at, place, what)
+        seen.add(made)
         furthest = max(furthest, at)
 
 
-def _finding(code: str, index: int, line: Line, what: str) -> Finding:
-    names = f"id {line.id or 'unreadable'}, kind {line.kind or 'unreadable'}"
-    return Finding(code, index, line.id, line.kind, f"The entry at index {index} ({names}) {what}.")
+def _names(path: Path, wanted: set[int]) -> dict[int, tuple[str, str]]:
+    """The id and kind that these lines still show."""
+    few = set(islice(sorted(wanted), 10 * MAX_FINDINGS))
+    return {
+        place: headers.shown(line)[:2] for place, line in enumerate(lines_of(path)) if place in few
+    }

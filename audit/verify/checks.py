@@ -1,199 +1,180 @@
-"""The only place for the verdict on a bundle: each check is one sentence, and holds or does not."""
+"""The only place for the verdict on a bundle: it puts every question, in order."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from audit import checkpoints
-from audit.checkpoints import Checkpoint, CheckpointMalformed, CheckpointNotSigned
-from audit.proofs import root_of
-from audit.verify import alignment, layout, lines
-from audit.verify.alignment import Finding
-from audit.verify.lines import Leaf, Line
+from audit.checkpoints import Checkpoint
+from audit.tiles import WIDTH
+from audit.verify import alignment, continuing, files, layout, signing, timestamps
+from audit.verify.continuing import Case
+from audit.verify.entries import Entries
+from audit.verify.layout import Manifest, ManifestMalformed
 from audit.verify.opening import NotABundle, opened
+from audit.verify.report import Check, Findings, Report
+from audit.verify.signing import Signed
+from audit.verify.tree import Tree
+
+__all__ = ["Report", "verify"]
+
+SKEW = timedelta(minutes=5)
+"""How far the clocks of log, exporter, witnesses and verifier may be apart."""
 
 
-class Check(NamedTuple):
-    """One check: a stable code, whether it holds, and what was found, in a sentence."""
+class _Asked(NamedTuple):
+    """What the caller brings along."""
 
-    code: str
-    holds: bool
-    sentence: str
-
-
-class Report(NamedTuple):
-    """The verdict ("whole", "tampered" or "not_a_bundle"), its checks, the entries concerned."""
-
-    verdict: str
-    checks: list[Check]
-    findings: list[Finding]
-
-    def as_json(self) -> dict[str, Any]:
-        """The report as a JSON object."""
-        return {
-            "verdict": self.verdict,
-            "checks": [check._asdict() for check in self.checks],
-            "findings": [asdict(finding) for finding in self.findings],
-        }
+    now: datetime
+    keys: Sequence[str]
+    witnesses: Sequence[str]
+    since: str | None
 
 
-class _Bundle(NamedTuple):
-    manifest: dict[str, Any]
-    checkpoint: Checkpoint | None
-    entries: list[Line]
-    leaves: list[Leaf]
+def verify(
+    path: Path,
+    *,
+    now: datetime,
+    keys: Sequence[str] = (),
+    witnesses: Sequence[str] = (),
+    since: str | None = None,
+) -> Report:
+    """Judge the bundle at `path`: a folder, or a .tar.zst.
 
-
-def verify(path: Path, *, key: str | None = None) -> Report:
-    """Judge the bundle at `path`. `key` pins the log's public key (its one-line form).
-
-    Never raises for what is in the bundle.
+    `keys` (of the log) and `witnesses` are verifier keys in their one-line form, which you trust;
+    `since` is the text of an older checkpoint that you kept. Never raises for what is in the
+    bundle.
     """
     try:
         with opened(path) as folder:
-            return _judge(folder, key)
+            return _judge(folder, _Asked(now, keys, witnesses, since))
     except NotABundle as problem:
-        return Report("not_a_bundle", [Check("bundle", holds=False, sentence=str(problem))], [])
+        return Report("not_a_bundle", [Check("bundle", holds=False, sentence=str(problem))], [], [])
 
 
-def _judge(folder: Path, pinned: str | None) -> Report:
-    signature, checkpoint = _signature(folder, pinned)
-    entries = list(lines.entries(folder / layout.ENTRIES))
-    leaves = list(lines.leaves(folder / layout.LEAVES))
-    bundle = _Bundle(_manifest(folder), checkpoint, entries, leaves)
-    found = alignment.findings(entries, leaves)
-    checks = [
-        _listed(folder, bundle.manifest),
-        signature,
-        _origin(bundle),
-        _canonical(entries),
-        _leaves(entries, found),
-        _indexes(leaves),
-        _ids(bundle),
-        _size(bundle),
-        _root(bundle),
-    ]
-    verdict = "whole" if all(check.holds for check in checks) else "tampered"
-    return Report(verdict, checks, found)
-
-
-def _check(code: str, problem: str | None, fine: str) -> Check:
-    return Check(code, problem is None, fine if problem is None else problem)
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
+def _judge(folder: Path, asked: _Asked) -> Report:
+    findings = Findings()
     try:
-        manifest = json.loads((folder / layout.MANIFEST).read_bytes())
-    except (ValueError, RecursionError):
-        return {}
-    return manifest if isinstance(manifest, dict) else {}
+        manifest = layout.read_manifest(folder / layout.MANIFEST)
+    except ManifestMalformed as problem:
+        findings.add("manifest_malformed", str(problem))
+        return findings.report(only={"manifest"})
+    files.check(folder, manifest.files, findings)
+    signed = signing.check(folder, findings, pinned=asked.keys, witnesses=asked.witnesses)
+    head = signed.checkpoint or _claimed(manifest)
+    tree = Tree(folder, _bounded(folder, head.size, findings), findings)
+    case = Case(folder, manifest, signed.note, head, signed.keys, tree, findings)
+    _check_manifest(case)
+    latest = _latest(manifest, signed, asked)
+    entries = Entries(folder, manifest, findings, origin=head.origin, latest=latest)
+    entries.read(tree)
+    _check_sums(case, entries)
+    entries.rotations.check(signed.keys, findings, is_pruned=manifest.first > 0)
+    entries.exports.check(tree, findings)
+    left_out = _check_outside(case, asked)
+    _tell(manifest, findings)
+    return findings.report(left_out=left_out)
 
 
-def _listed(folder: Path, manifest: dict[str, Any]) -> Check:
-    files = manifest.get("files")
-    if manifest.get("format") != layout.FORMAT or not isinstance(files, dict):
-        sentence = f"The manifest is not one of the format {layout.FORMAT}."
-        return Check("manifest", holds=False, sentence=sentence)
-    wrong = [name for name in layout.LISTED if not _is_as_listed(folder / name, files.get(name))]
-    problem = f"Not as the manifest lists them: {', '.join(wrong)}." if wrong else None
-    return _check("manifest", problem, "Every file has the size and SHA-256 of the manifest.")
+def _claimed(manifest: Manifest) -> Checkpoint:
+    """What the manifest says, for want of a checkpoint: enough to name what else is wrong."""
+    return Checkpoint(manifest.origin, manifest.size, bytes.fromhex(manifest.root))
 
 
-def _is_as_listed(path: Path, listed: Any) -> bool:
-    if not isinstance(listed, dict) or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return listed.get("sha256") == sha256 and listed.get("bytes") == path.stat().st_size
+def _check_manifest(case: Case) -> None:
+    manifest, head = case.manifest, case.head
+    said = (manifest.origin, manifest.size, manifest.root)
+    signed = (head.origin, head.size, head.root.hex())
+    for name, one, other in zip(("origin", "size", "root"), said, signed, strict=True):
+        if one != other:
+            text = f"The manifest says that the {name} is {one}; the checkpoint says {other}."
+            case.findings.add("manifest_mismatch", text)
 
 
-def _signature(folder: Path, pinned: str | None) -> tuple[Check, Checkpoint | None]:
-    note, checkpoint = "", None
+def _bounded(folder: Path, size: int, findings: Findings) -> int:
+    """The size; or, where it is far from what is shipped, one that does not take for ever."""
+    shipped = sum(1 for path in (folder / layout.TILES / "0").rglob("*") if path.is_file())
+    most = 2 * WIDTH * (shipped + WIDTH)
+    if size > most:
+        findings.add("tile_missing", f"There are {shipped} tiles of level 0 for {size} entries.")
+    return min(size, most)
+
+
+def _latest(manifest: Manifest, signed: Signed, asked: _Asked) -> bytes:
+    """The time after which nothing in the bundle can have been recorded."""
+    created = manifest.created_at.encode()
+    moments = [asked.now, *signed.cosigned_at]
+    latest = min([created, *(_written(moment) for moment in moments)])
     try:
-        note = (folder / layout.CHECKPOINT).read_text(encoding="utf-8")
-        checkpoint = checkpoints.read(note)
-        named = pinned or (folder / layout.KEY).read_text(encoding="utf-8")
-        key = checkpoints.parse_key(named)
-        checkpoints.verify(note, key)
-    except (OSError, ValueError, CheckpointMalformed, CheckpointNotSigned) as problem:
-        sentence = f"Checkpoint and key do not hold: {problem}"
-        return Check("signature", holds=False, sentence=sentence), checkpoint
-    whose = "that you named" if pinned else "in the bundle (compare it with the one you were given)"
-    sentence = f"The checkpoint is signed by the key {whose}: {key}."
-    return Check("signature", holds=True, sentence=sentence), checkpoint
+        return _written(datetime.fromisoformat(latest.decode()) + SKEW)
+    except (ValueError, OverflowError):
+        return latest
 
 
-def _origin(bundle: _Bundle) -> Check:
-    origin = bundle.checkpoint.origin if bundle.checkpoint else None
-    foreign = next(
-        (at for at, line in enumerate(bundle.entries) if line.is_canonical and line.log != origin),
-        None,
-    )
-    problem = None
-    if origin is None or bundle.manifest.get("origin") != origin:
-        problem = "Manifest and checkpoint do not name the same log."
-    elif foreign is not None:
-        named = bundle.entries[foreign].log
-        problem = f"The entry at index {foreign} belongs to the log {named!r}, not {origin}."
-    return _check("origin", problem, f"Everything is of the log {origin}.")
+def _written(moment: datetime) -> bytes:
+    """`moment` as entries write it."""
+    utc = moment.astimezone(UTC).replace(tzinfo=None)
+    return f"{utc.isoformat(timespec='microseconds')}Z".encode()
 
 
-def _canonical(entries: list[Line]) -> Check:
-    odd = next((at for at, line in enumerate(entries) if not line.is_canonical), None)
-    problem = None if odd is None else f"The entry at index {odd} is not canonical JSON."
-    return _check("canonical", problem, "Every entry is canonical JSON (RFC 8785).")
+def _check_sums(case: Case, entries: Entries) -> None:
+    """Leaves, root and numbers, once all entries were read."""
+    _, manifest, _, head, _, tree, findings = case
+    if entries.differs:
+        alignment.check(case.folder / layout.ENTRIES, tree, manifest.first, findings)
+    if tree.finish() != head.root:
+        text = f"The tree of these leaves does not have the signed root {head.root.hex()}."
+        findings.add("root_mismatch", text)
+    there = manifest.first + entries.count
+    if there != head.size:
+        text = f"The checkpoint covers {head.size} entries; there are {there}."
+        findings.add("size_mismatch", text)
+    if manifest.selected != entries.selected:
+        text = f"The filter selects {entries.selected} entries, not {manifest.selected}."
+        findings.add("selection_miscounted", text)
+    findings.fine("size", f"These are the {head.size} entries that the checkpoint covers.")
+    findings.fine("root", f"The entries' tree has the signed root, {head.root.hex()}.")
+    findings.fine("origin", f"Everything is of the log {head.origin}.")
 
 
-def _leaves(entries: list[Line], found: list[Finding]) -> Check:
-    problem = f"Not as they were sealed: {len(found)} of the entries." if found else None
-    fine = f"Each of the {len(entries)} entries has the hash of its leaf, in the log's order."
-    return _check("leaves", problem, fine)
+def _check_outside(case: Case, asked: _Asked) -> set[str]:
+    """What was said of this tree elsewhere; the checks that there is no occasion for."""
+    folder, left_out = case.folder, set()
+    if asked.since is None:
+        left_out.add("since")
+    else:
+        continuing.check_since(case, asked.since)
+    if case.manifest.previous is None and not (folder / layout.PREVIOUS).exists():
+        left_out.add("previous")
+    else:
+        continuing.check_previous(case)
+    if (folder / layout.PROOFS).is_dir():
+        continuing.check_proofs(case)
+    else:
+        left_out.add("proofs")
+    if not asked.witnesses and not (folder / layout.WITNESSES).exists():
+        left_out.add("cosignatures")
+    if not timestamps.check(folder, case.findings):
+        left_out.add("timestamps")
+    return left_out
 
 
-def _indexes(leaves: list[Leaf]) -> Check:
-    gap = next((at for at, leaf in enumerate(leaves) if leaf.position != at), None)
-    problem = (
-        None if gap is None else f"Line {(gap or 0) + 1} of {layout.LEAVES} is not index {gap}."
-    )
-    return _check("indexes", problem, "The indexes begin at 0 and have no gap.")
-
-
-def _ids(bundle: _Bundle) -> Check:
-    problem = None
-    seen: set[str] = set()
-    for at, (line, leaf) in enumerate(zip(bundle.entries, bundle.leaves, strict=False)):
-        if line.id in seen:
-            problem = f"The id {line.id} occurs a second time, at index {at}."
-        elif line.id != leaf.id:
-            claimed = line.id or "unreadable"
-            problem = f"The entry at index {at} has the id {claimed}, its leaf is of {leaf.id}."
-        if problem:
-            break
-        seen.add(line.id)
-    return _check("ids", problem, "Each entry has the id of its leaf, and no id occurs twice.")
-
-
-def _size(bundle: _Bundle) -> Check:
-    listed = bundle.manifest.get("size")
-    size = bundle.checkpoint.size if bundle.checkpoint else None
-    problem = None
-    if size is None or not size == len(bundle.entries) == len(bundle.leaves) == listed:
-        problem = (
-            f"The checkpoint is over {size} entries; there are {len(bundle.entries)} entries and"
-            f" {len(bundle.leaves)} leaves, and the manifest says {listed!r}."
+def _tell(manifest: Manifest, findings: Findings) -> None:
+    """What the reader should know of how the bundle came about."""
+    outside = manifest.newest_outside
+    if outside is None:
+        known = "none: nobody outside has seen this log, so only its key's owner vouches for it"
+    else:
+        known = ", ".join(f"{name} {value}" for name, value in sorted(outside.items()))
+    findings.note("outside", f"Newest checkpoint outside, as the exporter says: {known}.")
+    if manifest.first:
+        text = (
+            f"Entries before index {manifest.first} are no longer kept: their hashes were checked,"
+            " and what rests on their words could not be judged."
         )
-    return _check("size", problem, f"These are the {size} entries that the checkpoint covers.")
-
-
-def _root(bundle: _Bundle) -> Check:
-    signed = bundle.checkpoint.root if bundle.checkpoint else b""
-    problem = None
-    if root_of(line.hash for line in bundle.entries) != signed:
-        leaves_fit = root_of(leaf.hash for leaf in bundle.leaves) == signed
-        blame = "the leaves' has, so entries were changed" if leaves_fit else "nor has the leaves'"
-        problem = f"The entries' tree does not have the signed root; {blame}."
-    return _check("root", problem, f"The entries' tree has the signed root, {signed.hex()}.")
+        findings.note("pruned", text)
+    if manifest.filter:
+        text = f"Private parts are shipped of the {manifest.selected} entries that pass the filter."
+        findings.note("filter", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.permissions import BasePermission
@@ -81,7 +82,7 @@ class MemberSession(SessionAuthentication):
         if found is None:
             return None
         member = members.principal_of(found[0].pk)
-        return (member, None) if member else None
+        return (msgspec.structs.replace(member, means="session"), None) if member else None
 
 
 class HasPrincipal(BasePermission):

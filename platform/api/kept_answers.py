@@ -17,6 +17,7 @@ from django.utils.crypto import salted_hmac
 
 from api.models import KeptAnswer
 from audit.errors import Problem
+from runtime.stores import Erasing
 from tenants import encryption, isolation
 
 HEADER = "Idempotency-Key"
@@ -144,3 +145,17 @@ def _forget_old(asked: Asked) -> None:
     )
     if ids:
         KeptAnswer.objects.filter(pk__in=ids).delete()
+
+
+def forget(erasing: Erasing) -> int:
+    """Empty the answers that are about a person; how many.
+
+    Their rows stay for their day: a retry gets the status and no body, and does not act again.
+    """
+    words = erasing.words
+    about = [
+        kept.pk
+        for kept in KeptAnswer.objects.only("body").iterator()
+        if any(word in encryption.open(kept.body) for word in words)
+    ]
+    return KeptAnswer.objects.filter(pk__in=about).update(body=encryption.seal(""), headers={})

@@ -13,7 +13,12 @@ from api import (
     collections,
     documents,
     endpoints,
+    erasures,
+    exports,
+    following,
     grants,
+    halts,
+    holds,
     keys,
     ledger,
     members,
@@ -38,6 +43,13 @@ class KeyConverter(StringConverter):
     regex = "[0-9a-f]{16}"
 
 
+class TileConverter(StringConverter):
+    """A path below a log's prefix, as C2SP tlog-tiles names its tiles."""
+
+    regex = "tile/[0-9a-z./]{1,60}"
+
+
+register_converter(TileConverter, "tile")
 register_converter(SlugConverter, "name")
 register_converter(KeyConverter, "key")
 
@@ -96,8 +108,40 @@ urlpatterns = [
     path("ledger/entries", ledger.Entries.as_view(), name="entries"),
     path("ledger/entries/<uuid:entry>", ledger.EntryView.as_view(), name="entry"),
     path("ledger/entries/<uuid:entry>/proof", ledger.EntryProof.as_view(), name="proof"),
+    path("ledger/halts", halts.Halts.as_view(), name="halts"),
+    path(
+        "ledger/halts/<uuid:halt>/approvals",
+        halts.HaltApprovals.as_view(),
+        name="halt-approvals",
+    ),
     path("ledger/checkpoint", ledger.CheckpointView.as_view(), name="checkpoint"),
-    path("ledger/export", ledger.LedgerExport.as_view(), name="export"),
+    path("ledger/consistency", ledger.LedgerConsistency.as_view(), name="consistency"),
+    path("ledger/log/checkpoint", following.LogCheckpoint.as_view(), name="log-checkpoint"),
+    path("ledger/log/<tile:path>", following.LogTile.as_view(), name="log-tile"),
+    path("ledger/export", exports.LedgerBundle.as_view(), name="export"),
+    path("ledger/exports", exports.LedgerExports.as_view(), name="ledger-exports"),
+    path("ledger/exports/<uuid:export>", exports.LedgerExportView.as_view(), name="ledger-export"),
+    path(
+        "ledger/exports/<uuid:export>/bundle",
+        exports.LedgerExportBundle.as_view(),
+        name="ledger-export-bundle",
+    ),
+    path("erasures", erasures.Erasures.as_view(), name="erasures"),
+    path("erasures/<uuid:erasure>", erasures.ErasureView.as_view(), name="erasure"),
+    path(
+        "erasures/<uuid:erasure>/approval",
+        erasures.ErasureApproval.as_view(),
+        name="erasure-approval",
+    ),
+    path(
+        "erasures/<uuid:erasure>/rejection",
+        erasures.ErasureRejection.as_view(),
+        name="erasure-rejection",
+    ),
+    path("holds", holds.Holds.as_view(), name="holds"),
+    path("holds/<uuid:hold>", holds.HoldView.as_view(), name="hold"),
+    path("holds/<uuid:hold>/release", holds.HoldRelease.as_view(), name="hold-release"),
+    path("retention", holds.Retention.as_view(), name="retention"),
     path("providers", providers.Providers.as_view(), name="providers"),
     path("providers/<name:slug>", providers.ProviderView.as_view(), name="provider"),
     path("endpoints", endpoints.Endpoints.as_view(), name="endpoints"),

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Concatenate, ParamSpec, cast
 from urllib.parse import urlencode
 
+import msgspec
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
@@ -59,7 +60,8 @@ def enters(
 def _member(request: HttpRequest) -> Principal | None:
     if not request.user.is_authenticated:
         return None
-    return members.principal_of(request.user.pk)
+    member = members.principal_of(request.user.pk)
+    return msgspec.structs.replace(member, means="session") if member else None
 
 
 def _to_sign_in(request: HttpRequest) -> HttpResponse:

@@ -15,9 +15,11 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from audit import bundles, events, proofs, queries
+from audit import bundles, events, outside, proofs, queries
 from audit.errors import Problem
 from audit.queries import Inclusion, NotPublished
+from audit.recoveries import RecoveryApprovedAlready
+from audit.selections import Selection
 from audit.verify import checks, layout
 from console import names, pages, sentences
 from console.entrance import enters
@@ -42,12 +44,27 @@ def index(request: MemberRequest) -> HttpResponse:
     context = {
         "page": pages.cut(rows, request),
         "chosen": chosen,
+        "narrowed": bool(_selection(request).as_json()),
         "kinds": sorted(events.registry()),
         "groups": sorted({kind.partition(".")[0] for kind in events.registry()}),
         "status": queries.status(),
+        "outside": _outside(),
+        "halts": ledgers.halts(principal=request.principal),
         "names": names.known(),
     }
     return pages.show(request, "ledger/list", context)
+
+
+PLACES = {"cosignature": "A witness", "timestamp": "A timestamping authority", "sink": "A sink"}
+
+
+def _outside() -> dict[str, Any] | None:
+    """The newest checkpoint that somebody else vouches for: who, how many entries, since when."""
+    found = outside.newest()
+    if found is None:
+        return None
+    who, since = PLACES.get(found["kind"], found["kind"]), datetime.fromisoformat(found["at"])
+    return {"who": who, "size": found["size"], "since": since}
 
 
 def _midnight(text: str, *, days: int = 0) -> datetime | None:
@@ -101,31 +118,61 @@ def _proof(inclusion: Inclusion) -> dict[str, Any]:
 
 @enters("ledger")
 @require_POST
+def approve_recovery(request: MemberRequest, halt: UUID) -> HttpResponse:
+    """Let a halted ledger go on without what it lost; it takes two people."""
+    try:
+        missing = ledgers.approve_recovery(halt, by=request.principal)
+    except RecoveryApprovedAlready as problem:
+        messages.error(request, str(problem))
+        return redirect("console:ledger")
+    rest = "The ledger goes on." if missing == 0 else "One more person has to approve it."
+    messages.success(request, f"You approved the recovery. {rest}")
+    return redirect("console:ledger")
+
+
+@enters("ledger")
+@require_POST
 def verify(request: MemberRequest) -> HttpResponse:
     """Run the verifier that auditors run, on a fresh bundle, and show each check."""
     context: dict[str, Any] = {"status": queries.status(), "names": names.known()}
+    now = timezone.now()
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
         try:
-            bundles.export(Path(folder) / "bundle", now=timezone.now())
+            bundles.export(Path(folder) / "bundle", now=now)
         except Problem as problem:
             context["problem"] = problem
             return pages.show(request, "ledger/verify", context, status=problem.status)
-        context["report"] = checks.verify(Path(folder) / "bundle")
+        context["report"] = checks.verify(Path(folder) / "bundle", now=now)
     return pages.show(request, "ledger/verify", context)
+
+
+def _selection(request: MemberRequest) -> Selection:
+    """What the list is narrowed to, as far as it says which entries an export is about."""
+    return Selection(
+        kind=pages.asked(request, "kind") or None,
+        actor=pages.asked(request, "actor") or None,
+        correlation=pages.asked_id(request, "run"),
+        after=_midnight(pages.asked(request, "from")),
+        before=_midnight(pages.asked(request, "until"), days=1),
+    )
 
 
 @enters("ledger")
 @require_POST
 def export(request: MemberRequest) -> HttpResponseBase:
-    """The whole ledger as a bundle that verifies without us. Taking it out is recorded."""
+    """The ledger as a bundle that verifies without us. Taking it out is recorded.
+
+    It holds every entry's header, and the private parts of those that the list was narrowed to;
+    words are no filter that an auditor could run again.
+    """
     now = timezone.now()
     file = tempfile.TemporaryFile(prefix="export-")  # noqa: SIM115 (the answer closes it)
     try:
-        ledgers.export(file, by=request.principal, now=now)
+        ledgers.export(file, by=request.principal, now=now, selection=_selection(request))
     except Problem as problem:
         file.close()
         messages.error(request, str(problem))
         return redirect("console:ledger")
     file.seek(0)
-    name = f"{request.principal.tenant}-ledger-{now:%Y%m%dT%H%M%SZ}.tar.gz"
-    return FileResponse(file, as_attachment=True, filename=name, content_type="application/gzip")
+    name = f"{request.principal.tenant}-ledger-{now:%Y%m%dT%H%M%SZ}.tar.zst"
+    return FileResponse(file, as_attachment=True, filename=name, content_type="application/zstd")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from runtime import runs
+from runtime import erasing, runs
 from tenants.principals import Principal
 
 EVERYBODY = frozenset({"admin", "builder", "reviewer", "auditor", "viewer"})
@@ -77,6 +77,13 @@ ROOMS = (
         title="Ledger",
         icon="receipt_long",
         enter=frozenset({"admin", "auditor"}),
+    ),
+    Room(
+        slug="erasures",
+        title="Erasure and holds",
+        icon="auto_delete",
+        enter=frozenset(erasing.KEEPERS),
+        change=frozenset(erasing.KEEPERS),
     ),
     Room(slug="members", title="Members", icon="group", enter=ADMINS, change=ADMINS),
     Room(slug="keys", title="Keys", icon="key", enter=ADMINS, change=ADMINS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +13,17 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.http.request import validate_host
 
+from audit import ddl_guard
+from audit.sequencer import MUST_BE_ON
+
+logger = logging.getLogger(__name__)
+
 SHORTEST_SECRET_KEY = 50
 FEWEST_CHARACTERS = 10
-DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
+UNGUARDED = (
+    "Nothing keeps DDL away from the ledger's tables: run `manage.py protect_ledger` once with a"
+    " superuser in DATABASE_URL."
+)
 
 
 @checks.register(checks.Tags.security)
@@ -66,7 +75,11 @@ def database_is_safe(
             "countersign.E011": _durability_problem(cursor),
             "countersign.E012": _pooler_problem(cursor),
         }
-    return [checks.Error(text, id=code) for code, text in problems.items() if text]
+        is_guarded = ddl_guard.is_there(cursor)
+    found: list[checks.CheckMessage] = [
+        checks.Error(text, id=code) for code, text in problems.items() if text
+    ]
+    return found if is_guarded else [*found, checks.Warning(UNGUARDED, id="countersign.W014")]
 
 
 def database_is_prepared() -> list[checks.CheckMessage]:
@@ -87,7 +100,7 @@ def _login_role_problem(cursor: Any) -> str | None:
 def _durability_problem(cursor: Any) -> str | None:
     cursor.execute(
         "SELECT string_agg(name, ', ') FROM pg_settings WHERE name = ANY(%s) AND setting = 'off'",
-        [list(DURABILITY)],
+        [list(MUST_BE_ON)],
     )
     (off,) = cursor.fetchone()
     return f"PostgreSQL's {off} is off: what the ledger promised could be lost." if off else None
@@ -121,12 +134,19 @@ def _privileges_problem(cursor: Any) -> str | None:
 
 
 def refuse_unsafe() -> None:
-    """Raise ImproperlyConfigured with everything that is wrong: for servers, before they serve."""
+    """Raise ImproperlyConfigured with everything that is wrong: for servers, before they serve.
+
+    What only weakens a defence is logged.
+    """
     found = [
         *configuration_is_safe(),
         *database_is_safe(databases=["default"]),
         *database_is_prepared(),
     ]
-    if found:
-        lines = [f"{problem.id}: {problem.msg}" for problem in found]
+    for warning in found:
+        if not warning.is_serious():
+            logger.warning("%s: %s", warning.id, warning.msg)
+    serious = [problem for problem in found if problem.is_serious()]
+    if serious:
+        lines = [f"{problem.id}: {problem.msg}" for problem in serious]
         raise ImproperlyConfigured("\n".join(["This configuration is unsafe:", *lines]))

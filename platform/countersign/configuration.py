@@ -16,6 +16,8 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from countersign import witnesses
+
 ROOT = Path(__file__).resolve().parents[2]
 
 HOST = re.compile(r"(?=.{1,220}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
@@ -38,6 +40,17 @@ class Configuration(BaseSettings):
     COUNTERSIGN_BASE_DOMAIN: str = "localhost"
     COUNTERSIGN_STATE_DIRECTORY: Path = ROOT / "var"
     COUNTERSIGN_LEDGER_KEY_FILE: Path | None = None
+    COUNTERSIGN_LEDGER_MLDSA_KEY_FILE: Path | None = None
+    COUNTERSIGN_LEDGER_GUARD_DIRECTORY: Path | None = None
+    COUNTERSIGN_WITNESSES: str = ""
+    COUNTERSIGN_TIMESTAMP_URL: Annotated[str, Field(pattern=r"^(https?://[!-~]+)?$")] = ""
+    COUNTERSIGN_TIMESTAMP_AUTHORITY: Path | None = None
+    COUNTERSIGN_TIMESTAMP_MINUTES: Annotated[int, Field(ge=1, le=10_080)] = 60
+    COUNTERSIGN_CHECKPOINT_SINK: Annotated[str, Field(pattern=r"^((file|s3)://[!-~]+)?$")] = ""
+    AWS_ACCESS_KEY_ID: SecretStr = SecretStr("")
+    AWS_SECRET_ACCESS_KEY: SecretStr = SecretStr("")
+    AWS_SESSION_TOKEN: SecretStr = SecretStr("")
+    COUNTERSIGN_EXPORTS_DIRECTORY: Path | None = None
     COUNTERSIGN_ALLOW_PRIVATE_ADDRESSES: bool = False
     COUNTERSIGN_MAX_BODY_BYTES: Annotated[int, Field(ge=1_024)] = 26 * 1024 * 1024
     COUNTERSIGN_MAX_DOCUMENT_BYTES: Annotated[int, Field(ge=1_024)] = 25 * 1024 * 1024
@@ -81,6 +94,33 @@ class Configuration(BaseSettings):
             raise ValueError("is not a PostgreSQL connection URL") from problem
         return value
 
+    @field_validator(
+        "COUNTERSIGN_LEDGER_KEY_FILE",
+        "COUNTERSIGN_LEDGER_MLDSA_KEY_FILE",
+        "COUNTERSIGN_LEDGER_GUARD_DIRECTORY",
+        "COUNTERSIGN_TIMESTAMP_AUTHORITY",
+        mode="before",
+    )
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None  # an empty path would be the working directory
+
+    @field_validator("COUNTERSIGN_WITNESSES")
+    @classmethod
+    def _are_witnesses(cls, value: str) -> str:
+        if not value.startswith("file:///"):
+            witnesses.parsed(value)
+        return value
+
+    @model_validator(mode="after")
+    def _has_whole_pairs(self) -> Self:
+        url, authority = self.COUNTERSIGN_TIMESTAMP_URL, self.COUNTERSIGN_TIMESTAMP_AUTHORITY
+        if bool(url) != bool(authority):
+            raise ValueError(
+                "COUNTERSIGN_TIMESTAMP_URL and COUNTERSIGN_TIMESTAMP_AUTHORITY need each other"
+            )
+        return self
+
     @model_validator(mode="after")
     def _has_a_secret_key(self) -> Self:
         if self.DATABASE_URL and not self.SECRET_KEY.get_secret_value():
@@ -96,6 +136,17 @@ class Configuration(BaseSettings):
     def ledger_key_file(self) -> Path:
         """The file that holds the key which signs checkpoints."""
         return self.COUNTERSIGN_LEDGER_KEY_FILE or self.COUNTERSIGN_STATE_DIRECTORY / "ledger.key"
+
+    @property
+    def ledger_guard_directory(self) -> Path:
+        """The folder that remembers what was signed last, apart from the database."""
+        named = self.COUNTERSIGN_LEDGER_GUARD_DIRECTORY
+        return named or self.COUNTERSIGN_STATE_DIRECTORY / "ledger-guard"
+
+    @property
+    def exports_directory(self) -> Path:
+        """The folder that exports are made in and downloaded from."""
+        return self.COUNTERSIGN_EXPORTS_DIRECTORY or self.COUNTERSIGN_STATE_DIRECTORY / "exports"
 
     def secret_key(self) -> str:
         """SECRET_KEY, or with the embedded server one that is generated once into a 0600 file."""

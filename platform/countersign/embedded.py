@@ -20,6 +20,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from audit import ddl_guard
 from countersign.configuration import Configuration
 from countersign.processes import held_back
 
@@ -254,13 +255,16 @@ def _why(data: Path, problem: BaseException) -> str:
 
 
 def _bootstrap(superuser_url: str) -> str:
-    """Once per cluster: the application's role and database, and pgvector in template1.
+    """Once per cluster: the application's role and database; in template1 pgvector, and the event
+    triggers that guard each database's ledger.
 
     The role is no superuser: it may log in, make databases (for tests) and roles (for tenants).
     """
     host = superuser_url.split("?host=", 1)[1]
     url = f"postgresql://{ROLE}@/{DATABASE}?host={quote(host)}"
     with psycopg.connect(superuser_url, autocommit=True) as connection:
+        # Two that start at once on a new cluster take turns; the lock ends with the connection.
+        connection.execute("SELECT pg_advisory_lock(hashtextextended('countersign bootstrap', 0))")
         if connection.execute(
             "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
         ).fetchone():
@@ -269,6 +273,7 @@ def _bootstrap(superuser_url: str) -> str:
             superuser_url.replace("/postgres?", "/template1?"), autocommit=True
         ) as template:
             template.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            ddl_guard.protect(template.cursor())
         if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone():
             connection.execute(
                 sql.SQL("CREATE ROLE {} LOGIN CREATEDB CREATEROLE").format(sql.Identifier(ROLE))

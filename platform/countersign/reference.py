@@ -52,6 +52,31 @@ SETTINGS = {
     "COUNTERSIGN_BASE_DOMAIN": "Tenants' consoles are at `<tenant>.<this>`.",
     "COUNTERSIGN_STATE_DIRECTORY": "Embedded database, queue, logs, static files, generated keys.",
     "COUNTERSIGN_LEDGER_KEY_FILE": "The key that signs checkpoints (PEM, mode 0600).",
+    "COUNTERSIGN_LEDGER_MLDSA_KEY_FILE": (
+        "A second key that signs checkpoints (ML-DSA-44; PEM, mode 0600); empty: one signature."
+    ),
+    "COUNTERSIGN_LEDGER_GUARD_DIRECTORY": (
+        "Where the sequencer keeps what it signed last. Not on the database's disk: a database that"
+        " was rolled back is found out by it."
+    ),
+    "COUNTERSIGN_WITNESSES": (
+        "Who cosigns checkpoints: `<verifier key>@<URL>`, with blanks between them, or"
+        " `file:///…` with one a line; `…@<URL>#<origin>` for one ledger alone."
+    ),
+    "COUNTERSIGN_TIMESTAMP_URL": "An RFC 3161 authority that dates checkpoints; empty: none.",
+    "COUNTERSIGN_TIMESTAMP_AUTHORITY": "Its root and intermediate certificates (a PEM file).",
+    "COUNTERSIGN_TIMESTAMP_MINUTES": "At most one timestamp a ledger in so many minutes.",
+    "COUNTERSIGN_CHECKPOINT_SINK": (
+        "Where checkpoints are put: `file:///a/folder`, or"
+        " `s3://bucket/prefix?region=…&endpoint=…&retain_days=…` with object lock; empty: nowhere."
+    ),
+    "AWS_ACCESS_KEY_ID": "Of the sink's bucket, as its server names it.",
+    "AWS_SECRET_ACCESS_KEY": "Of the sink's bucket.",
+    "AWS_SESSION_TOKEN": "Of the sink's bucket, where its keys are temporary.",
+    "COUNTERSIGN_EXPORTS_DIRECTORY": (
+        "Where workers make exports of ledgers and web processes read them: one folder for all of"
+        " them. It holds private parts, and each file for a day."
+    ),
     "COUNTERSIGN_ALLOW_PRIVATE_ADDRESSES": "Tools and providers may be on private networks.",
     "COUNTERSIGN_MAX_BODY_BYTES": "The largest request.",
     "COUNTERSIGN_MAX_DOCUMENT_BYTES": "The largest document.",
@@ -65,6 +90,8 @@ SETTINGS = {
 DEFAULTS = {
     "COUNTERSIGN_STATE_DIRECTORY": "`var`",
     "COUNTERSIGN_LEDGER_KEY_FILE": "`ledger.key` in the state directory",
+    "COUNTERSIGN_LEDGER_GUARD_DIRECTORY": "`ledger-guard` in the state directory",
+    "COUNTERSIGN_EXPORTS_DIRECTORY": "`exports` in the state directory",
 }
 """Defaults that would otherwise name a place on the machine where the page was written."""
 OUTCOMES = {
@@ -192,6 +219,8 @@ def _default(value: Any) -> str:
         value = value.get_secret_value()
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if value is None:
+        return ""
     text = ",".join(value) if isinstance(value, tuple) else str(value)
     return f"`{text}`" if text else ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from celery.schedules import crontab
 from psycopg.conninfo import conninfo_to_dict
 
 from countersign import configuration
@@ -21,6 +22,11 @@ MAX_BODY_BYTES = CONFIGURATION.COUNTERSIGN_MAX_BODY_BYTES
 MAX_DOCUMENT_BYTES = CONFIGURATION.COUNTERSIGN_MAX_DOCUMENT_BYTES
 LEASE = timedelta(seconds=CONFIGURATION.COUNTERSIGN_LEASE_SECONDS)
 LEDGER_KEY_FILE = CONFIGURATION.ledger_key_file
+LEDGER_MLDSA_KEY_FILE = CONFIGURATION.COUNTERSIGN_LEDGER_MLDSA_KEY_FILE
+LEDGER_GUARD_DIRECTORY = CONFIGURATION.ledger_guard_directory
+# Who is called to say which places outside get the checkpoints (audit.places.Place).
+LEDGER_PLACES = "countersign.places.configured"
+EXPORTS_DIRECTORY = CONFIGURATION.exports_directory
 
 SHARED_APPS = [
     "countersign",  # before django_tenants, which has a create_tenant command too
@@ -183,8 +189,12 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
 )
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
-# Parsing is slow and runs must not wait for it: another worker takes documents.
-CELERY_TASK_ROUTES = {"runtime.ingest": {"queue": "documents"}}
+# Parsing and exporting are slow and runs must not wait for them: another worker takes these.
+CELERY_TASK_ROUTES = {
+    "runtime.ingest": {"queue": "documents"},
+    "runtime.export": {"queue": "documents"},
+    "runtime.remove_exports": {"queue": "documents"},
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = (
     False  # the rows are the truth; the sweeper re-queues what a lost message left
@@ -197,6 +207,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "runtime.sweep",
         "schedule": float(CONFIGURATION.COUNTERSIGN_SWEEP_SECONDS),
     },
+    "apply-retention": {
+        "task": "runtime.apply_retention",
+        "schedule": crontab(hour="3", minute="20"),
+    },
+    "remove-exports": {"task": "runtime.remove_exports", "schedule": 600.0},
 }
 
 REST_FRAMEWORK = {
@@ -229,6 +244,7 @@ SPECTACULAR_SETTINGS = {
         "StepState": "runtime.models.StepState",
         "ApprovalState": "governance.models.State",
         "DocumentState": "retrieval.models.State",
+        "ErasureState": "runtime.models.ErasureState",
         "GrantKind": "api.grants.KINDS",
         "KeyKind": "tenants.keys.models.Key.Kind",
         "PrincipalKind": "api.signing_in.KINDS",

@@ -23,6 +23,8 @@ from gateway.specs import EndpointSpec, RouteSpec
 from governance.intents import Intent
 from governance.permits import Permit
 
+LONGEST_NAME = 200
+
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer. `response` is an OpenAI `chat.completion` as the provider gave it."""
@@ -35,6 +37,12 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     latency_ms: int
     attempts: list[str]
+    parameters_sha256: str
+
+    @property
+    def answer(self) -> Json:
+        """What names the answer: all of it."""
+        return self.response
 
     @property
     def event(self) -> ModelCalled:
@@ -69,6 +77,7 @@ async def complete(
         model=endpoint.model,
         latency_ms=_milliseconds_since(began),
         attempts=answered.attempts,
+        parameters_sha256=requests.parameters_sha256(request),
     )
 
 
@@ -110,6 +119,7 @@ class Streaming:
         self.provider_kind = answered.endpoint.kind
         self.model = answered.endpoint.model
         self.attempts = answered.attempts
+        self.parameters_sha256 = requests.parameters_sha256(request)
         self._spec = answered.endpoint
         self._request = request
         self._first, self._rest = answered.answer
@@ -126,6 +136,11 @@ class Streaming:
     def usage(self) -> Usage:
         """What was used so far; estimated until the provider has told it."""
         return _usage(self._spec, self._request, self._reported, self._output)
+
+    @property
+    def answer(self) -> Json:
+        """What names the answer: its first chunk."""
+        return self._first
 
     @property
     def latency_ms(self) -> int:
@@ -183,7 +198,16 @@ def called(answer: Completion | Streaming, *, streamed: bool) -> ModelCalled:
         estimated=answer.usage.estimated,
         latency_ms=answer.latency_ms,
         attempts=answer.attempts,
+        answered_model=_name(answer.answer.get("model")),
+        response_id=_name(answer.answer.get("id")),
+        parameters_sha256=answer.parameters_sha256,
     )
+
+
+def _name(told: object) -> str | None:
+    """What a provider calls something, if it is a name: nothing else of its words is recorded."""
+    is_name = isinstance(told, str) and told.isprintable() and 0 < len(told) <= LONGEST_NAME
+    return str(told) if is_name else None
 
 
 async def _completed(request: Mapping[str, Any], endpoint: EndpointSpec) -> Json:

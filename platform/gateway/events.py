@@ -77,7 +77,11 @@ class RouteRemoved(Event, kind="route.removed"):
 
 
 class ModelCalled(Event, kind="model.called"):
-    """A model answered. `attempts` tells every try in order, as `endpoint: outcome`."""
+    """A model answered. `attempts` tells every try in order, as `endpoint: outcome`.
+
+    `answered_model` and `response_id` are the provider's own words, where they are short names;
+    `parameters_sha256` is the digest of all that was asked for beside the messages.
+    """
 
     route: str
     endpoint: str
@@ -90,6 +94,9 @@ class ModelCalled(Event, kind="model.called"):
     estimated: bool
     latency_ms: int
     attempts: list[str]
+    answered_model: str | None = None
+    response_id: str | None = None
+    parameters_sha256: str | None = None
 
 
 class ModelCallFailed(Event, kind="model.failed"):

@@ -37,6 +37,11 @@ def digest(request: Mapping[str, Any] | Sequence[str]) -> str:
     return hashlib.sha256(_canonical(request)).hexdigest()
 
 
+def parameters_sha256(request: Mapping[str, Any]) -> str:
+    """Return the hex SHA-256 of a chat request without its messages: how the model was asked."""
+    return digest({name: value for name, value in request.items() if name != "messages"})
+
+
 def check_chat(request: Mapping[str, Any]) -> None:
     """Raise ModelRequestInvalid unless there are messages; all else is the provider's to judge."""
     messages = request.get("messages")

@@ -15,12 +15,19 @@ from audit.errors import Problem
 from audit.events import Event
 from gateway.attempts import may_have_acted
 from governance import decisions
-from governance.events import actor_of
+from governance.events import actor_of, commitment_of
 from governance.intents import Intent
 from governance.permits import Permit
 from governance.verdicts import Authors
 from runtime import resources
-from runtime.events import EffectBegun, EffectEnded, EffectFailed, EffectUnknown, names_of
+from runtime.events import (
+    EffectBegun,
+    EffectEnded,
+    EffectFailed,
+    EffectUnknown,
+    IntentNames,
+    names_of,
+)
 from tenants.principals import Principal
 
 Result = TypeVar("Result")
@@ -42,7 +49,7 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Done(msgspec.Struct, frozen=True):
-    """What came of an act: a commitment to it, and what else is to be recorded of it."""
+    """What came of an act: its SHA-256, and what else is to be recorded of it."""
 
     outcome_sha256: str
     events: tuple[Event, ...] = ()
@@ -64,7 +71,7 @@ def begin(act: Act) -> decisions.Decision:
             now=act.now,
         )
         if isinstance(decision, decisions.Allowed):
-            _record(act, EffectBegun(**names_of(act.intent, decision.decision_id)))
+            _record(act, EffectBegun(**_names(act, decision)))
     return decision
 
 
@@ -75,12 +82,12 @@ def perform(
 
     What breaks off in a way that nobody foresaw is recorded as unknown before it is raised.
     """
-    names = names_of(act.intent, allowed.decision_id)
+    names = _names(act, allowed)
     ending: Event = EffectUnknown(code="broken_off", **names)
     more: tuple[Event, ...] = ()
     try:
         result, done = do(allowed.permit)
-        ending, more = EffectEnded(outcome_sha256=done.outcome_sha256, **names), done.events
+        ending, more = EffectEnded(outcome=done.outcome_sha256, **names), done.events
     except Problem as problem:
         kind = EffectUnknown if may_have_acted(problem) else EffectFailed
         ending = kind(code=problem.code, **names)
@@ -91,6 +98,11 @@ def perform(
     return result
 
 
+def _names(act: Act, allowed: decisions.Allowed) -> IntentNames:
+    return names_of(act.intent, commitment_of(act.intent, act.principal), allowed.decision_id)
+
+
 def _record(act: Act, *events: Event) -> None:
+    actor = actor_of(act.intent, act.principal)
     for event in events:
-        ledger.record(event, actor=actor_of(act.intent), correlation=act.correlation)
+        ledger.record(event, actor=actor, correlation=act.correlation)

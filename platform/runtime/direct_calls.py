@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 import orjson
 
+from audit.bodies import Subject
 from audit.entries import Draft, draft
 from audit.errors import Problem
 from audit.events import Event
@@ -27,7 +28,7 @@ from gateway.embeddings import Embedded
 from gateway.events import ModelCallFailed
 from governance import permits, verdicts
 from governance.events import actor_of, decided
-from governance.intents import CallModel
+from governance.intents import CallModel, as_json
 from governance.permits import Permit
 from governance.policies import Verdict
 from runtime.events import (
@@ -67,6 +68,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A model call that is asked for; `role` is the tenant's, `correlation` the request's id."""
 
     intent: CallModel
+    asker: Principal
+    subject: Subject
     route: Offered
     verdict: Verdict
     role: str
@@ -97,6 +100,8 @@ def ask(
     )
     return Call(
         intent=intent,
+        asker=principal,
+        subject=snapshot.subjects[principal.actor.person],
         route=route,
         verdict=verdicts.at_once(verdict),
         role=snapshot.role,
@@ -120,7 +125,7 @@ class DirectCalls:
         if call.verdict.outcome != "allowed":
             await self._commits.record_many(call.role, [decision])
             raise _refusal(call)
-        names = names_of(call.intent, decision.id)
+        names = names_of(call.intent, call.subject.commitment(as_json(call.intent)), decision.id)
         begun = _draft(call, EffectBegun(**names))
         await self._commits.record_many(call.role, [decision, begun])
         return BegunCall(call, permits.mint(call.intent, decision.id), self, names)
@@ -146,7 +151,8 @@ class DirectCalls:
 
 
 def _draft(call: Call, event: Event) -> Draft:
-    return draft(event, actor=actor_of(call.intent), correlation=call.correlation)
+    actor = actor_of(call.intent, call.asker)
+    return draft(event, actor=actor, correlation=call.correlation, subject=call.subject)
 
 
 def _refusal(call: Call) -> Problem:
@@ -206,7 +212,7 @@ class BegunCall:
             self._outcome = [streaming.event, self._ended(outcome.hexdigest())]
 
     def _ended(self, digest: str) -> EffectEnded:
-        return EffectEnded(outcome_sha256=digest, **self._names)
+        return EffectEnded(outcome=digest, **self._names)
 
     @contextlib.asynccontextmanager
     async def _settled(self) -> AsyncIterator[None]:

@@ -18,6 +18,7 @@ from governance.evidence import kept
 from governance.intents import Intent
 from governance.permits import Permit
 from retrieval import search
+from retrieval.events import CollectionSearched
 from retrieval.models import Collection
 from retrieval.queries import CollectionUnknown
 from runtime import embedding, toolbox, tools, validation
@@ -77,21 +78,18 @@ def act(
     if intent.action == "call_model":
         return _call_model(intent, transcript, permit)
     call = transcript.pending_call()
-    call_id, tokens, cost_micros = call.id if call else "", 0, 0
+    call_id = call.id if call else ""
+    cost: dict[str, Any] = {}
     try:
         if intent.action == "use_tool":
             value = _use_tool(intent, permit, key, step)
         else:
-            value, tokens, cost_micros = _search(intent, transcript, permit, step.run, now)
+            value, cost = _search(intent, transcript, permit, step, now)
     except Problem as problem:
         return _failed(intent, step, call_id, problem)
     origin = f"{intent.action}:{intent.resource}"
-    return Outcome(
-        state=StepState.ENDED,
-        turn=ResultTurn(call=call_id, origin=origin, value=value),
-        tokens=tokens,
-        cost_micros=cost_micros,
-    )
+    turn = ResultTurn(call=call_id, origin=origin, value=value)
+    return Outcome(state=StepState.ENDED, turn=turn, **cost)
 
 
 def _failed(intent: Intent, step: Step, call: str, problem: Problem) -> Outcome:
@@ -114,13 +112,13 @@ def _use_tool(intent: Intent, permit: Permit, key: str, step: Step) -> dict[str,
 
 
 def _search(
-    intent: Intent, transcript: Transcript, permit: Permit, run: Run, now: datetime
-) -> tuple[dict[str, Any], int, int]:
-    """The passages as the model gets them, and the tokens and micros that embedding took."""
+    intent: Intent, transcript: Transcript, permit: Permit, step: Step, now: datetime
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The passages as the model gets them; what embedding took, and the entry of what was found."""
     collection = Collection.objects.filter(slug=intent.resource).first()
     if collection is None:
         raise CollectionUnknown(collection=intent.resource)
-    embed, used = embedding.through(collection.embedding_route, _asker(intent, run, now)), []
+    embed, used = embedding.through(collection.embedding_route, _asker(intent, step.run, now)), []
 
     def counted(texts: Sequence[str]) -> Embedded:
         embedded = embed(texts)
@@ -137,8 +135,16 @@ def _search(
     )
     first = len(transcript.passages()) + 1
     value = {"passages": [_shown(f"P{first + i}", hit) for i, hit in enumerate(found)]}
-    tokens = sum(usage.input_tokens + usage.output_tokens for usage in used)
-    return value, tokens, sum(usage.cost_micros for usage in used)
+    event = CollectionSearched(
+        collection=intent.resource,
+        decision=str(step.decision or ""),
+        sources=[hit.source for hit in found],
+    )
+    return value, {
+        "tokens": sum(usage.input_tokens + usage.output_tokens for usage in used),
+        "cost_micros": sum(usage.cost_micros for usage in used),
+        "events": (event,),
+    }
 
 
 def _asker(intent: Intent, run: Run, now: datetime) -> Asker:

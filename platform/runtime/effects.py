@@ -10,7 +10,6 @@ from django.db import transaction
 
 from governance import approvals, decisions
 from governance.decisions import Allowed, Denied, Held
-from governance.intents import Intent
 from governance.permits import Permit
 from runtime import doors, interruptions, leases, resources
 from runtime.events import (
@@ -18,9 +17,9 @@ from runtime.events import (
     EffectEnded,
     EffectFailed,
     EffectUnknown,
+    IntentNames,
     IntentRefused,
     RunHeld,
-    names_of,
 )
 from runtime.models import Run, RunState, Step, StepState
 from runtime.outcomes import Outcome, refusal
@@ -101,16 +100,21 @@ def _take_up(taking: Taking, step: Step) -> tuple[Step, Permit] | None:
     1. What only reads did no harm: where it can't be tried again as it is, it is decided like
     any other. 2. The rest is tried again where `interruptions` says so and grant and policies
     allow it now, under the same key. 3. Everything else is left unknown.
+    In the ledger the try that died ends with the next one under its key, or as unknown.
     """
     harmless = interruptions.did_no_harm(taking, step)
-    if interruptions.may_be_taken_up(taking, step):
-        decision = _renew(taking, step)
-        if harmless or isinstance(decision, Allowed):
-            return _follow(taking, step, decision)
-    elif harmless:
-        return _follow(taking, step, _decide(taking))
-    interruptions.leave_unknown(taking.run, step, now=taking.now)
-    return None
+    may_repeat = interruptions.may_be_taken_up(taking, step)
+    if not harmless and not may_repeat:
+        interruptions.leave_unknown(taking.run, step, now=taking.now)
+        return None
+    decision = _renew(taking, step) if may_repeat else _decide(taking)
+    if isinstance(decision, Allowed):
+        return _follow(taking, step, decision)
+    if not harmless:
+        interruptions.leave_unknown(taking.run, step, now=taking.now)
+        return None
+    interruptions.record_unknown(taking.run, step)
+    return _follow(taking, step, decision)
 
 
 def _renew(taking: Taking, step: Step) -> decisions.Decision:
@@ -182,7 +186,7 @@ def _begin(taking: Taking, step: Step | None, decision: Allowed) -> tuple[Step, 
         attempt=attempt,
         idempotency_key=idempotency_key(begun),
         tool_sha256=begun.tool_sha256,
-        **names_of(taking.intent, decision.decision_id),
+        **taking.names(decision.decision_id),
     )
     taking.record(event)
     return begun, decision.permit
@@ -226,15 +230,12 @@ def _end(taking: Taking, step: Step, outcome: Outcome, ended_at: datetime) -> No
     Run.objects.filter(pk=run.pk).update(tokens=run.tokens, cost_micros=run.cost_micros)
     for event in outcome.events:
         taking.record(event)
-    taking.record(_event(taking.intent, step, outcome))
+    taking.record(_event(taking.names(step.decision), outcome))
 
 
-def _event(
-    intent: Intent, step: Step, outcome: Outcome
-) -> EffectEnded | EffectFailed | EffectUnknown:
-    names = names_of(intent, step.decision)
+def _event(names: IntentNames, outcome: Outcome) -> EffectEnded | EffectFailed | EffectUnknown:
     if outcome.happened:
-        return EffectEnded(outcome_sha256=outcome.digest(), **names)
+        return EffectEnded(outcome=outcome.digest(), **names)
     if outcome.state == StepState.UNKNOWN:
         return EffectUnknown(code=outcome.code or "unknown", **names)
     return EffectFailed(code=outcome.code or "failed", **names)

@@ -5,24 +5,24 @@ from __future__ import annotations
 from typing import TypedDict
 from uuid import UUID
 
-from audit.events import Event
+from audit.events import Event, Private
 from governance.intents import Intent
 
 
 class IntentNames(TypedDict):
     """What every entry about an effect says of its intent."""
 
-    digest: str
+    intent: str
     action: str
     resource: str
     step: int | None
     decision: str
 
 
-def names_of(intent: Intent, decision: UUID | None) -> IntentNames:
+def names_of(intent: Intent, commitment: str, decision: UUID | None) -> IntentNames:
     """The intent as its effect's entries name it; `decision` is the entry that allowed it."""
     return IntentNames(
-        digest=intent.digest,
+        intent=commitment,
         action=intent.action,
         resource=intent.resource,
         step=intent.step,
@@ -68,11 +68,11 @@ class ToolRemoved(Event, kind="tool.removed"):
 
 
 class RunStarted(Event, kind="run.started"):
-    """Somebody gave an agent a task; `task_sha256` commits to its words."""
+    """Somebody gave an agent a task."""
 
     agent: str
     version: int
-    task_sha256: str
+    task: Private[str]
     requester: str
 
 
@@ -90,27 +90,30 @@ class RunResumed(Event, kind="run.resumed"):
 
 
 class RunCompleted(Event, kind="run.completed"):
-    """A run gave its answer; `answer_sha256` commits to it."""
+    """A run gave its answer. It has `entries` entries, this one included."""
 
     steps: int
     tokens: int
     cost_micros: int
-    answer_sha256: str
+    entries: int
+    answer: Private[str]
 
 
 class RunFailed(Event, kind="run.failed"):
-    """A run ended without an answer."""
+    """A run ended without an answer. It has `entries` entries, this one included."""
 
     code: str
     steps: int
     tokens: int
     cost_micros: int
+    entries: int
 
 
 class RunCancelled(Event, kind="run.cancelled"):
-    """Somebody ended a run."""
+    """Somebody ended a run. What it had begun may still end after this, its entry `entries`."""
 
     steps: int
+    entries: int
 
 
 class IntentRefused(Event, kind="intent.refused"):
@@ -130,7 +133,7 @@ class EffectBegun(Event, kind="effect.begun"):
     `tool_sha256` is the definition of the tool, as the entry of its last change names it.
     """
 
-    digest: str
+    intent: str
     action: str
     resource: str
     decision: str = ""
@@ -141,12 +144,12 @@ class EffectBegun(Event, kind="effect.begun"):
 
 
 class EffectEnded(Event, kind="effect.ended"):
-    """An effect happened; `outcome_sha256` commits to what came back."""
+    """An effect happened; `outcome` is the SHA-256 of what came back."""
 
-    digest: str
+    intent: str
     action: str
     resource: str
-    outcome_sha256: str
+    outcome: Private[str]
     decision: str = ""
     step: int | None = None
 
@@ -154,7 +157,7 @@ class EffectEnded(Event, kind="effect.ended"):
 class EffectFailed(Event, kind="effect.failed"):
     """An effect certainly did not happen."""
 
-    digest: str
+    intent: str
     action: str
     resource: str
     code: str
@@ -165,12 +168,45 @@ class EffectFailed(Event, kind="effect.failed"):
 class EffectUnknown(Event, kind="effect.unknown"):
     """Nobody can tell whether an effect happened; it is not repeated blindly."""
 
-    digest: str
+    intent: str
     action: str
     resource: str
     code: str
     decision: str = ""
     step: int | None = None
+
+
+class ErasureRequested(Event, kind="erasure.requested"):
+    """Somebody asked to erase a person; nothing is erased before another member approves it."""
+
+    request: str
+    person: Private[str]
+    legal_basis: str
+
+
+class ErasureRejected(Event, kind="erasure.rejected"):
+    """A person is not erased: somebody rejected or withdrew the request."""
+
+    request: str
+
+
+class RetentionChanged(Event, kind="retention.changed"):
+    """An admin said for how many months private parts are kept, by the beginnings of kinds."""
+
+    months: dict[str, int]
+
+
+class LedgerRecoveryApproved(Event, kind="ledger.recovery_approved"):
+    """Somebody approved that the ledger goes on without entries that were signed and are lost.
+
+    `halt` names the halt; `signed_size` entries under `signed_root` had been signed, and the
+    database held `size`. It goes on once two people have approved.
+    """
+
+    halt: str
+    signed_size: int
+    signed_root: str
+    size: int
 
 
 class LedgerViewed(Event, kind="ledger.viewed"):
@@ -180,8 +216,15 @@ class LedgerViewed(Event, kind="ledger.viewed"):
 
 
 class LedgerExported(Event, kind="ledger.exported"):
-    """Somebody took out a bundle: `size` entries under the root `root`."""
+    """Somebody took out a bundle: `size` entries under the root `root`.
+
+    `filter` says which were selected; {} is all of them. `bodies` says whether their private parts
+    went out too: those of the "selected", or "none".
+    """
 
     size: int
     root: str
     not_covered: int
+    filter: dict[str, str]
+    selected: int
+    bodies: str

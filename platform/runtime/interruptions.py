@@ -6,10 +6,11 @@ from datetime import datetime
 
 from django.db import transaction
 
+from audit import subjects
 from runtime import doors
 from runtime.events import EffectUnknown
 from runtime.models import Run, RunState, Step, StepState
-from runtime.taking import Taking, record
+from runtime.taking import Taking, agent_actor, record
 
 MOST_ATTEMPTS = 3
 CODE = "effect_interrupted"
@@ -46,10 +47,15 @@ def leave_unknown(run: Run, step: Step, *, now: datetime) -> None:
     step.state, step.error_code, step.ended_at = StepState.UNKNOWN, CODE, now
     step.usage = {**step.usage, "problem": WHY}
     step.save()
+    record_unknown(run, step)
+
+
+def record_unknown(run: Run, step: Step) -> None:
+    """Record that nobody can tell how the step's last try ended, in the caller's transaction."""
     record(
         run,
         EffectUnknown(
-            digest=step.digest,
+            intent=subjects.of(agent_actor(run).person).commitment(step.intent),
             action=step.action,
             resource=step.resource,
             step=step.number,

@@ -177,3 +177,92 @@ class Step(models.Model):
 
     def __str__(self) -> str:
         return f"step {self.number} of {self.run_id}"
+
+
+class ErasureState(models.TextChoices):
+    """Where the request to erase a person stands."""
+
+    REQUESTED = "requested", "Waiting for a second person"
+    DONE = "done", "Erased"
+    REJECTED = "rejected", "Rejected"
+
+
+class ErasureRequest(models.Model):
+    """One member asked to erase a person, another approves it. Once settled, it names nobody.
+
+    `person` is a name as in audit.subjects, and `receipts` how much each store gave up.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    person = models.TextField()
+    legal_basis = models.CharField(max_length=200)
+    state = models.CharField(
+        max_length=10, choices=ErasureState.choices, default=ErasureState.REQUESTED
+    )
+    requester = models.CharField(max_length=64)
+    settled_by = models.CharField(max_length=64, null=True)
+    entry = models.UUIDField(null=True)
+    receipts: Any = models.JSONField(default=dict)
+    created_at = models.DateTimeField()
+    settled_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"erasure {self.id}"
+
+
+class RetentionRule(models.Model):
+    """After how many months the private parts of entries whose kind begins so are destroyed."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    kind = models.CharField(max_length=100, unique=True)
+    months = models.PositiveSmallIntegerField()
+
+    class Meta:
+        ordering: ClassVar = ["kind"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=models.Q(months__gte=6), name="six_months_at_least")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} after {self.months} months"
+
+
+class ExportState(models.TextChoices):
+    """How far an export is."""
+
+    QUEUED = "queued", "Waiting"
+    RUNNING = "running", "Being made"
+    READY = "ready", "Ready"
+    FAILED = "failed", "Failed"
+
+
+class LedgerExport(models.Model):
+    """A bundle that a member asked for, and how far it is. Row and file are kept for a day.
+
+    `done` of `total` entries are written; what else a bundle is known by is there once it is ready.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    requester = models.CharField(max_length=64)
+    means = models.CharField(max_length=20, null=True)
+    filter: Any = models.JSONField(default=dict)
+    with_bodies = models.BooleanField(default=True)
+    state = models.CharField(max_length=10, choices=ExportState.choices, default=ExportState.QUEUED)
+    done = models.BigIntegerField(default=0)
+    total = models.BigIntegerField(default=0)
+    size = models.BigIntegerField(null=True)
+    root = models.CharField(max_length=64, null=True)
+    selected = models.BigIntegerField(null=True)
+    bytes = models.BigIntegerField(null=True)
+    sha256 = models.CharField(max_length=64, null=True)
+    failure = models.CharField(max_length=63, null=True)
+    attempts = models.PositiveIntegerField(default=0)
+    claimed_until = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["created_at"], name="export_oldest")]
+
+    def __str__(self) -> str:
+        return f"export {self.id}"

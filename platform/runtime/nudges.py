@@ -23,6 +23,11 @@ def ingest_after_commit(document_id: UUID) -> None:
     _send_after_commit("runtime.ingest", document_id)
 
 
+def export_after_commit(export_id: UUID) -> None:
+    """Queue the making of an export once the caller's transaction is durable."""
+    _send_after_commit("runtime.export", export_id)
+
+
 def _send_after_commit(task: str, row: UUID) -> None:
     arguments = [isolation.current().slug, str(row)]
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
 from audit import ledger
+from audit import queries as audit_queries
 from audit.errors import Problem
+from audit.events import Event, is_id
 from governance import approvals
 from governance.models import OPEN_STATES, Approval
 from runtime import (
@@ -69,7 +72,7 @@ def start(
     event = RunStarted(
         agent=agent.slug,
         version=version.number,
-        task_sha256=hashlib.sha256(task.encode()).hexdigest(),
+        task=task,
         requester=f"{principal.kind}:{principal.id}",
     )
     with transaction.atomic():
@@ -81,7 +84,12 @@ def start(
             on_behalf_of=_known(on_behalf_of),
             created_at=now,
         )
-        ledger.record(event, actor=principal.actor, correlation=run.pk)
+        ledger.record(
+            event,
+            actor=principal.actor,
+            correlation=run.pk,
+            person=taking.agent_actor(run).person,
+        )
         nudges.after_commit(run.pk)
     return run
 
@@ -92,8 +100,15 @@ def _check_may_give_tasks(principal: Principal) -> None:
 
 
 def _known(name: str | None) -> str | None:
-    """A member's id, where the name is a member's address or id; else the name as it is."""
-    return (members.id_of(name) or name) if name is not None else None
+    """A member's id, where the name is a member's address or id; else the name as it is.
+
+    Raises TaskInvalid for what could be an id and is nobody's: in the ledger a name becomes a
+    pseudonym, and an id stands as it is.
+    """
+    found = members.id_of(name) if name is not None else None
+    if found is None and name is not None and is_id(name):
+        raise TaskInvalid(reason="on_behalf_of looks like an id, and no member here has it")
+    return found or name
 
 
 def _check_task(task: str, on_behalf_of: str | None) -> None:
@@ -184,24 +199,31 @@ def _repairs(transcript: Transcript) -> int:
 
 
 def _complete(run: Run, answer: dict[str, Any], steps: int, now: datetime) -> bool:
-    digest = hashlib.sha256(answer["text"].encode()).hexdigest()
-    event = RunCompleted(
-        steps=steps, tokens=run.tokens, cost_micros=run.cost_micros, answer_sha256=digest
+    closing = partial(
+        RunCompleted,
+        steps=steps,
+        tokens=run.tokens,
+        cost_micros=run.cost_micros,
+        answer=answer["text"],
     )
-    return _end(run, RunState.COMPLETED, event, now, answer=answer)
+    return _end(run, RunState.COMPLETED, closing, now, answer=answer)
 
 
 def _fail(run: Run, code: str, message: str, now: datetime) -> bool:
-    event = RunFailed(
-        code=code, steps=run.steps.count(), tokens=run.tokens, cost_micros=run.cost_micros
+    steps = run.steps.count()
+    closing = partial(
+        RunFailed, code=code, steps=steps, tokens=run.tokens, cost_micros=run.cost_micros
     )
-    return _end(run, RunState.FAILED, event, now, failure={"code": code, "message": message})
+    return _end(run, RunState.FAILED, closing, now, failure={"code": code, "message": message})
 
 
 def _end(
-    run: Run, state: RunState, event: RunCompleted | RunFailed, now: datetime, **columns: Any
+    run: Run, state: RunState, closing: Callable[..., Event], now: datetime, **columns: Any
 ) -> bool:
-    """End the run, and what it leaves open: a begun effect is unknown, an approval withdrawn."""
+    """End the run, and what it leaves open: a begun effect is unknown, an approval withdrawn.
+
+    `closing` makes its last entry, of how many entries there are.
+    """
     with transaction.atomic():
         leases.confirm(run)
         interruptions.leave_all_unknown(run, now=now)
@@ -209,8 +231,13 @@ def _end(
         Run.objects.filter(pk=run.pk).update(
             state=state, ended_at=now, lease_holder=None, lease_until=None, **columns
         )
-        taking.record(run, event)
+        taking.record(run, closing(entries=_entries(run) + 1))
     return False
+
+
+def _entries(run: Run) -> int:
+    """How many entries the run has. The caller holds its row, so none is on its way."""
+    return audit_queries.entries(correlation=run.pk).count()
 
 
 def settle_approval(
@@ -282,4 +309,5 @@ def cancel(run: Run, *, by: Principal, now: datetime) -> None:
             run.refresh_from_db()
             raise RunOver(run=str(run.pk), state=run.state)
         approvals.cancel_of_run(run.pk, by=by, now=now)
-        ledger.record(RunCancelled(steps=run.steps.count()), actor=by.actor, correlation=run.pk)
+        event = RunCancelled(steps=run.steps.count(), entries=_entries(run) + 1)
+        ledger.record(event, actor=by.actor, correlation=run.pk)

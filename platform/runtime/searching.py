@@ -11,6 +11,7 @@ from governance.decisions import Allowed, Held
 from governance.intents import SearchCollection
 from governance.permits import Permit
 from retrieval import search
+from retrieval.events import CollectionSearched
 from retrieval.filtering import EVERYTHING, Filters
 from retrieval.models import Collection
 from retrieval.queries import DEFAULT_LIMIT
@@ -78,6 +79,11 @@ def find(
             limit=limit,
             filters=filters,
         )
-        return found, Done(canonical.digest([str(hit.passage.pk) for hit in found]))
+        event = CollectionSearched(
+            collection=collection.slug,
+            decision=str(decision.decision_id),
+            sources=[hit.source for hit in found],
+        )
+        return found, Done(canonical.digest([str(hit.passage.pk) for hit in found]), (event,))
 
     return acts.perform(act, decision, look)

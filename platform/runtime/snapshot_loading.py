@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
+import msgspec
 from django.db import connection, transaction
 
+from audit import subjects
+from audit.bodies import Subject
 from gateway import queries as gateway_queries
 from gateway.models import Route
 from governance import policy_sets
@@ -26,7 +30,27 @@ async def load(tenant: str, *, now: datetime) -> Snapshot:
 
 
 def read(*, now: datetime) -> Snapshot:
-    """The acting tenant at one moment: all of it in one transaction's view."""
+    """The acting tenant at one moment: all of it in one transaction's view.
+
+    Each holder of a key is a data subject of the ledger, and made one before; for who came between
+    it is read anew.
+    """
+    people: dict[str, Subject] = {}
+    wanted = _people(_keys(now))
+    while True:
+        with transaction.atomic():
+            people |= subjects.of_all(wanted - people.keys())
+        snapshot = _read(now, people)
+        wanted = _people(snapshot.keys)
+        if wanted <= people.keys():
+            return snapshot
+
+
+def _people(keys: Mapping[str, KnownKey]) -> set[str]:
+    return {known.principal.actor.person for known in keys.values()}
+
+
+def _read(now: datetime, people: dict[str, Subject]) -> Snapshot:
     tenant = isolation.current()
     # The cursor comes first: it takes on the role, after which the isolation level is fixed.
     with connection.cursor() as cursor, transaction.atomic():
@@ -37,15 +61,16 @@ def read(*, now: datetime) -> Snapshot:
             version=Tenant.objects.values_list("configuration_version", flat=True).get(
                 pk=tenant.pk
             ),
-            keys=_keys(tenant.slug, now),
+            keys=_keys(now),
+            subjects=people,
             policies=policy_sets.active(),
             routes=_routes(),
             agents=_agents(),
         )
 
 
-def _keys(tenant: str, now: datetime) -> dict[str, KnownKey]:
-    people = members.principals()
+def _keys(now: datetime) -> dict[str, KnownKey]:
+    tenant, people = isolation.current().slug, members.principals()
     holders = {key: _holder(key, tenant, people) for key in issuing.usable(now)}
     return {
         key.public_id: KnownKey(key.secret_hash, key.expires_at, holder)
@@ -56,8 +81,11 @@ def _keys(tenant: str, now: datetime) -> dict[str, KnownKey]:
 
 def _holder(key: Key, tenant: str, people: dict[str, Principal]) -> Principal | None:
     if key.kind == Key.Kind.MEMBER:
-        return people.get(str(key.member))
-    return Principal(kind="client_app", id=key.public_id, name=key.name, tenant=tenant)
+        member = people.get(str(key.member))
+        return msgspec.structs.replace(member, means="token") if member else None
+    return Principal(
+        kind="client_app", id=key.public_id, name=key.name, tenant=tenant, means="service_key"
+    )
 
 
 def _routes() -> dict[str, Offered]:

@@ -19,6 +19,7 @@ import msgspec
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from audit.bodies import Subject
 from audit.errors import Problem
 from gateway.specs import RouteSpec
 from governance.policies import CompiledPolicies
@@ -66,13 +67,15 @@ class Offered(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A tenant at one moment. `keys` by public id; `agents` has when each agent was created.
 
-    Keys of members hold the roles that the member had, and are missing once the member left.
+    `subjects` has, by name, the data subject that each holder of a key is. Keys of members hold
+    the roles that the member had, and are missing once the member left.
     """
 
     tenant: str
     role: str
     version: int
     keys: Mapping[str, KnownKey]
+    subjects: Mapping[str, Subject]
     policies: CompiledPolicies | None
     routes: Mapping[str, Offered]
     agents: Mapping[str, datetime]

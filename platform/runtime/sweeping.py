@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from retrieval.models import Document, State
-from runtime.models import Run, RunState
+from runtime.models import ExportState, LedgerExport, Run, RunState
 
 PATIENCE = timedelta(seconds=5)
 MOST = 500
@@ -26,4 +26,12 @@ def forgotten_documents(now: datetime) -> list[UUID]:
     unclaimed = Q(claimed_until=None, created_at__lt=now - 12 * PATIENCE)
     left = Document.objects.filter(unclaimed | Q(claimed_until__lt=now), state=State.QUEUED)
     found = left.order_by("created_at")
+    return list(found.values_list("pk", flat=True)[:MOST])
+
+
+def forgotten_exports(now: datetime) -> list[UUID]:
+    """Exports that no worker has taken for a minute, or whose worker died, oldest first."""
+    untaken = Q(state=ExportState.QUEUED, created_at__lt=now - 12 * PATIENCE)
+    left = Q(state=ExportState.RUNNING, claimed_until__lt=now)
+    found = LedgerExport.objects.filter(untaken | left).order_by("created_at")
     return list(found.values_list("pk", flat=True)[:MOST])

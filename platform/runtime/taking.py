@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from audit import ledger
 from audit.events import Actor, Event
+from governance.events import commitment_of
 from governance.intents import Intent, as_json
+from runtime.events import IntentNames, names_of
 from runtime.models import Run, Step, StepState
+from runtime.queries import requester_of
 from runtime.transcripts import Transcript
 from tenants import isolation
 from tenants.principals import Principal
@@ -31,6 +35,11 @@ class Taking(msgspec.Struct, frozen=True, kw_only=True):
     def record(self, event: Event) -> None:
         """Write an entry of this run, in the caller's transaction."""
         record(self.run, event)
+
+    def names(self, decision: UUID | None) -> IntentNames:
+        """What the entries of the intent's effect say of it, allowed by the entry `decision`."""
+        commitment = commitment_of(self.intent, requester_of(self.run))
+        return names_of(self.intent, commitment, decision)
 
     def save(self, step: Step | None, state: StepState, **columns: Any) -> Step:
         """Write the step's row, in the caller's transaction."""

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from audit.errors import Problem
 from audit.ids import new_id
-from runtime import ingesting, interruptions, leases, nudges, runs, sweeping
+from runtime import exports, ingesting, interruptions, leases, nudges, retaining, runs, sweeping
 from tenants import directory, isolation
 from tenants.models import Tenant
 
@@ -56,6 +56,38 @@ def ingest(tenant: str, document: str) -> None:
             logger.warning("document %s: %s", document, problem)
 
 
+@shared_task(name="runtime.export")
+def export(tenant: str, export_id: str) -> None:
+    """Make a bundle that somebody asked for."""
+    with isolation.acting_for(directory.of_slug(tenant)):
+        try:
+            exports.make(UUID(export_id), clock=timezone.now)
+        except Problem as problem:
+            logger.warning("export %s: %s", export_id, problem)
+
+
+@shared_task(name="runtime.remove_exports")
+def remove_exports() -> None:
+    """Remove the bundles that were kept for a day, in every tenant."""
+    for tenant in directory.everyone():
+        try:
+            with isolation.acting_for(tenant):
+                exports.remove_old(timezone.now())
+        except (Problem, DatabaseError, OSError):
+            logger.exception("the old exports of %s could not be removed", tenant.slug)
+
+
+@shared_task(name="runtime.apply_retention")
+def apply_retention() -> None:
+    """Destroy the private parts whose time is over, in every tenant."""
+    for tenant in directory.everyone():
+        try:
+            with isolation.acting_for(tenant):
+                retaining.apply(timezone.now())
+        except (Problem, DatabaseError):
+            logger.exception("the retention of %s could not be applied", tenant.slug)
+
+
 @shared_task(name="runtime.sweep")
 def sweep() -> None:
     """Queue again what a lost message or a killed worker left behind, in every tenant."""
@@ -75,3 +107,5 @@ def _sweep(tenant: Tenant) -> None:
             nudges.after_commit(run)
         for document in sweeping.forgotten_documents(now):
             nudges.ingest_after_commit(document)
+        for export_id in sweeping.forgotten_exports(now):
+            nudges.export_after_commit(export_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import msgspec
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
@@ -85,12 +86,16 @@ def authenticate(presented: PresentedKey, *, now: datetime) -> Principal:
         raise KeyRefused
     if key.kind == Key.Kind.SERVICE:
         return Principal(
-            kind="client_app", id=key.public_id, name=key.name, tenant=presented.tenant
+            kind="client_app",
+            id=key.public_id,
+            name=key.name,
+            tenant=presented.tenant,
+            means="service_key",
         )
     member = principal_of(key.member) if key.member else None
     if member is None:
         raise KeyRefused
-    return member
+    return msgspec.structs.replace(member, means="token")
 
 
 def revoke(public_id: str, *, by: Principal, now: datetime) -> None:

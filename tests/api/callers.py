@@ -155,4 +155,7 @@ class Estate(msgspec.Struct):
     document: str
     approval: str
     entry: str
+    export: str
+    erasure: str
+    hold: str
     key: str

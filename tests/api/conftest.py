@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from callers import Caller, Estate, member, service_key
 
 from audit import queries as ledger_queries
+from audit.selections import EVERYTHING
+from runtime import erasing, exports, holding
 from tenants import isolation, members
 
 
@@ -80,8 +82,8 @@ def mallory(globex: Cast) -> Caller:
 
 
 @pytest.fixture
-def estate(stocked_desk: Desk, robo: Caller) -> Estate:
-    """acme with a document, and a run that is held for an approval."""
+def estate(stocked_desk: Desk, robo: Caller, now: datetime) -> Estate:
+    """acme with a document, a run that is held for an approval, and an export that Carol wants."""
     desk = stocked_desk
     run = desk.ask(
         "Refund order 1042",
@@ -90,12 +92,16 @@ def estate(stocked_desk: Desk, robo: Caller) -> Estate:
     )
     desk.work(run)
     entry = ledger_queries.entries(correlation=run.pk)[0]
+    asked = erasing.request("Jonas", legal_basis="A law", by=desk.cast.alice, now=desk.now)
     return Estate(
+        erasure=str(asked.pk),
+        hold=str(holding.place("Judith", reason="A case", by=desk.cast.carol).pk),
         desk=desk,
         run=run,
         document=str(desk.collection.documents.get().pk),
         approval=str(run.steps.get(state="held").approval),
         entry=str(entry.pk),
+        export=str(exports.ask(EVERYTHING, with_bodies=True, by=desk.cast.carol, now=now).pk),
         key=desk.cast.robo.id,
     )
 

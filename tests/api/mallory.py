@@ -33,7 +33,14 @@ LISTS: dict[str, dict[str, Any]] = {
     "documents": {},
     "entries": {},
     "checkpoint": {},
+    "halts": {},
+    "consistency": {},
+    "log-checkpoint": {},
     "export": {},
+    "ledger-exports": {"bodies": "none"},
+    "erasures": {"person": "Grace", "legal_basis": "A law"},
+    "holds": {"reason": "A case"},
+    "retention": {},
     "providers": {"slug": "x", "kind": "offline"},
     "endpoints": {"slug": "x", "provider": "scripted", "model": "m", "purpose": "chat"},
     "routes": {"slug": "x", "purpose": "chat", "endpoints": ["scripted-chat"]},
@@ -63,6 +70,15 @@ DETAILS: dict[str, dict[str, Any]] = {
     "document": {"GET": None, "DELETE": None},
     "entry": {"GET": None},
     "proof": {"GET": None},
+    "halt-approvals": {"POST": None},
+    "log-tile": {"GET": None},
+    "ledger-export": {"GET": None},
+    "ledger-export-bundle": {"GET": None},
+    "erasure": {"GET": None},
+    "erasure-approval": {"POST": None},
+    "erasure-rejection": {"POST": None},
+    "hold": {"GET": None},
+    "hold-release": {"POST": {"reason": "Over."}},
     "provider": {"GET": None, "PATCH": {"timeout_seconds": 5}, "DELETE": None},
     "endpoint": {
         "GET": None,
@@ -99,6 +115,8 @@ def places(name: str, ids: dict[str, str]) -> tuple[tuple[Any, ...], tuple[Any, 
     """The arguments of acme's address, and those of one that nobody has."""
     if name == "policy-version":
         return (99,), (99,)
+    if name == "log-tile":
+        return ("tile/0/000.p/1",), ("tile/0/001",)
     if name == "key":
         return (ids["key"],), (MISSING_KEY,)
     if name in SLUGS:

@@ -8,6 +8,7 @@ from callers import Caller, Estate
 from cast import Cast
 from django.urls import reverse
 from mallory import DETAILS, LISTS, MISSING_ID, MISSING_KEY, MISSING_SLUG, SLUGS, places
+from own_halts import halt
 
 ATTEMPTS = [(name, method) for name, methods in DETAILS.items() for method in methods]
 
@@ -24,8 +25,16 @@ def _ids(estate: Estate) -> dict[str, str]:
         "approval": estate.approval,
         "votes": estate.approval,
         "document": estate.document,
+        "erasure": estate.erasure,
+        "erasure-approval": estate.erasure,
+        "erasure-rejection": estate.erasure,
+        "hold": estate.hold,
+        "hold-release": estate.hold,
         "entry": estate.entry,
         "proof": estate.entry,
+        "halt-approvals": str(halt()),  # made here: a halted ledger can not be sealed
+        "ledger-export": estate.export,
+        "ledger-export-bundle": estate.export,
     }
 
 
@@ -37,10 +46,17 @@ def _try(caller: Caller, name: str, method: str, where: tuple[Any, ...]) -> Any:
     return caller.send(method, path, body)
 
 
+def _named(name: str) -> tuple[str, ...]:
+    """What else an address of this name has in it."""
+    return (
+        places(name, {})[0] + places(name, {})[1] if name == "log-tile" else (SLUGS.get(name, "-"),)
+    )
+
+
 def _blurred(answer: Any, ids: dict[str, str], name: str) -> Any:
     """The answer without the name that was asked for."""
     text = answer.content.decode()
-    for known in (*ids.values(), SLUGS.get(name, "-"), MISSING_ID, MISSING_KEY, MISSING_SLUG):
+    for known in (*ids.values(), *_named(name), MISSING_ID, MISSING_KEY, MISSING_SLUG):
         text = (
             text.replace(f"{known} ", "X ").replace(f'"{known}"', '"X"').replace(f"{known}.", "X.")
         )

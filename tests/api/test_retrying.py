@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from builders import Desk
 from callers import Caller, Estate, member, service_key
-from cast import PASSWORD, Cast
+from cast import PASSWORD, ROBO, Cast
 from django.db import connection
 
 from api import idempotency
@@ -169,11 +169,10 @@ def test_a_denied_search_gives_its_key_back(
     alice.post("policies", {"text": text})
     allowed = robo.post(path, query, **asker)
     assert (allowed.status_code, allowed.get("Idempotent-Replayed")) == (200, None)
+    name = f"idempotency {stocked_desk.cast.tenant.schema_name} client_app:{ROBO.id} k"
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
-        )
-        assert cursor.fetchone() == (0,)
+        cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
+        assert cursor.fetchone() == (False,), "it is held no more"
 
 
 def test_a_member_of_two_keys_is_one_caller(desk: Desk) -> None:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import psycopg
 import pytest
 from django.db import connection, transaction
-from own_logs import OwnLog, act_as, make_log
+from own_logs import MADE, OwnLog, act_as, direct, make_log, record_committed
+from own_losses import forgotten, sequence
 from psycopg import sql
 from pytest_django import DjangoDbBlocker
+
+from audit import sequencer, subjects
+from audit.bodies import Subject
+from audit.checkpoints import Checkpoint
+from audit.guard import Guard
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +43,15 @@ def other_log(db: None) -> OwnLog:
     return made
 
 
+@pytest.fixture(autouse=True)
+def own_logs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test's sequencer commits is not in the tenants' logs, which other tests look at."""
+    every = sequencer.outstanding
+    monkeypatch.setattr(
+        sequencer, "outstanding", lambda raw: [log for log in every(raw) if log in MADE]
+    )
+
+
 @pytest.fixture
 def committed_log(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[OwnLog]:
     """A log that other connections see. What is recorded in it stays: the ledger is append-only."""
@@ -44,3 +61,50 @@ def committed_log(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> 
         yield made
         with connection.cursor() as cursor:
             cursor.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(made.role)))
+
+
+@pytest.fixture
+def other_committed_log(committed_log: OwnLog) -> Iterator[OwnLog]:
+    """Another tenant's, committed too."""
+    with transaction.atomic():
+        made = make_log()
+    yield made
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(made.role)))
+
+
+@pytest.fixture
+def erika(committed_log: OwnLog) -> Subject:
+    """Somebody whom the committed log knows, with the key that it has of her."""
+    act_as(committed_log.role)
+    with transaction.atomic():
+        made = subjects.of("person:Erika")
+    act_as("none")
+    return made
+
+
+@pytest.fixture
+def guard(tmp_path: Path) -> Guard:
+    """What remembers the signed checkpoints of one sequencer."""
+    return Guard(tmp_path / "guard")
+
+
+@pytest.fixture
+def raw(committed_log: OwnLog) -> Iterator[psycopg.Connection]:
+    """A connection of its own, as the login role, committing each statement."""
+    with direct() as connected:
+        yield connected
+
+
+@pytest.fixture
+def lost(raw: psycopg.Connection, committed_log: OwnLog, guard: Guard) -> Checkpoint:
+    """A checkpoint over 5 entries that was signed; the database is back at the first 3."""
+    record_committed(raw, committed_log, 3)
+    sequence(raw, guard)
+    with forgotten(raw):
+        record_committed(raw, committed_log, 2)
+        sequence(raw, guard)
+    last = guard.last(committed_log.id)
+    assert last is not None
+    assert last.size == 5
+    return last

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
 import psycopg
-from bundle_folder import KEY
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import connection
 from psycopg import sql
 
 from audit import ledger, sequencer
 from audit.checkpoints import Checkpoint
-from audit.entries import RECORD, columns_of, draft
-from audit.events import SYSTEM, Actor, Event
+from audit.entries import RECORD, Draft, draft, rows_of
+from audit.events import SYSTEM, Actor, Bound, Event, Private
+from audit.guard import Guard
 from audit.management.commands.run_sequencer import connection_parameters
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 
 class NoteTaken(Event, kind="test.note_taken"):
@@ -25,6 +31,14 @@ class NoteTaken(Event, kind="test.note_taken"):
 
     note: str
     number: int = 0
+
+
+class Confided(Event, kind="test.confided"):
+    """Somebody said something in confidence, and agreed to something. Only the tests record it."""
+
+    topic: str
+    words: Private[str | None] = None
+    terms: Bound[dict[str, Any] | None] = None
 
 
 ROBO = Actor(kind="client_app", id="robo", on_behalf_of="customer 7")
@@ -38,6 +52,10 @@ class OwnLog(msgspec.Struct, frozen=True):
     origin: str
 
 
+MADE: set[UUID] = set()
+"""The logs that tests made: their sequencers leave the tenants' alone."""
+
+
 def make_log() -> OwnLog:
     """A role without login and its log, in the caller's transaction."""
     name = uuid4().hex[:12]
@@ -46,7 +64,9 @@ def make_log() -> OwnLog:
         cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
         grant = sql.SQL("GRANT {} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE")
         cursor.execute(grant.format(sql.Identifier(role)))
-    return OwnLog(ledger.open_log(role=role, origin=origin), role, origin)
+    made = OwnLog(ledger.open_log(role=role, origin=origin), role, origin)
+    MADE.add(made.id)
+    return made
 
 
 def act_as(role: str) -> None:
@@ -58,10 +78,12 @@ def publish() -> Checkpoint:
     """Seal everything that waits and publish it, within the test's transaction."""
     raw = connection.connection
     published = None
-    for log in sequencer.outstanding(raw):
-        while sequencer.seal(raw, log):
-            pass
-        published = sequencer.publish(raw, log, KEY) or published
+    with tempfile.TemporaryDirectory() as folder:
+        guard = Guard(Path(folder))
+        for log in sequencer.outstanding(raw):
+            while sequencer.seal(raw, log):
+                pass
+            published = sequencer.publish(raw, log, KEY, guard=guard) or published
     assert published is not None
     return published
 
@@ -73,10 +95,22 @@ def direct() -> Iterator[psycopg.Connection]:
         yield raw
 
 
+def record_all(raw: psycopg.Connection, log: OwnLog, drafts: Sequence[Draft]) -> None:
+    """Record `drafts` in one statement and one transaction, over `raw`."""
+    with raw.transaction():
+        raw.execute("SELECT set_config('role', %s, true)", [log.role])
+        raw.execute(RECORD, [rows_of(drafts)])
+
+
 def record_committed(raw: psycopg.Connection, log: OwnLog, count: int) -> list[UUID]:
     """Record `count` notes in one commit, over `raw`."""
     drafts = [draft(NoteTaken(note="kept", number=n), actor=SYSTEM) for n in range(count)]
+    record_all(raw, log, drafts)
+    return [made.id for made in drafts]
+
+
+def ask(raw: psycopg.Connection, log: OwnLog, query: str, *parameters: object) -> list[Any]:
+    """What the log's role reads, over `raw`."""
     with raw.transaction():
         raw.execute("SELECT set_config('role', %s, true)", [log.role])
-        raw.execute(RECORD, columns_of(drafts))
-    return [made.id for made in drafts]
+        return raw.execute(query, parameters or None).fetchall()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from audit import canonical
 from audit.canonical import NotCanonical
-from audit.verify import lines
+from audit.verify import json_text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SCALARS = (
@@ -33,7 +33,16 @@ def test_the_bytes_are_those_of_the_rfc8785_library(value):
 
 @given(VALUES)
 def test_the_verifier_knows_the_canonical_form_on_its_own(value):
-    assert lines.is_canonical(value, canonical.encode(value))
+    assert json_text.canonical(value) == canonical.encode(value)
+    assert json_text.load_canonical(canonical.encode(value)) == value
+
+
+@pytest.mark.parametrize("raw", ['{"b":1,"a":2}', '{"a":1,"a":1}', '{"a": 1}', "[1.0]", "NaN",
+    '"\\u00fc"', '"\\ud800"', '{"\ufb33":1,"\U0001f600":2}', "[" * 600 + "]" * 600, "1" * 5000],
+)  # fmt: skip
+def test_the_verifier_refuses_what_is_not_canonical(raw: str):
+    with pytest.raises(ValueError, match=r"."):
+        json_text.canonical(json_text.load_canonical(raw.encode()))
 
 
 def test_keys_are_in_the_order_of_utf16_units():

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 from django.db import connection
-from own_logs import NoteTaken, OwnLog, direct
+from own_logs import Confided, NoteTaken, OwnLog, ask, direct
 from psycopg_pool import AsyncConnectionPool
 
+from audit import bodies
 from audit.entries import RECORD, EntryTooLarge, draft
 from audit.events import SYSTEM
 from audit.group_commit import GroupCommit, LedgerUnavailable
@@ -72,6 +73,21 @@ async def test_two_facts_share_one_commit(parameters, committed_log):
     (first, one), (second, other) = _recorded(committed_log)
     assert [first, second] == made
     assert one == other
+
+
+async def test_what_is_private_is_committed_with_its_entry(parameters, committed_log, erika):
+    facts = [
+        draft(Confided(topic="t", words=words), actor=SYSTEM, subject=erika)
+        for words in ("one", None, "other")
+    ]
+    async with commits(parameters) as group:
+        await group.record_many(committed_log.role, facts)
+    with direct() as raw:
+        held = ask(raw, committed_log, "SELECT entry_id, subject, sealed FROM audit.body")
+    opened = {id_: bodies.open_(sealed, erika, id_) for id_, _, sealed in held}
+    words = {id_: body["parts"]["words"]["value"] for id_, body in opened.items()}
+    assert words == {facts[0].id: "one", facts[2].id: "other"}
+    assert {of for _, of, _ in held} == {erika.id}
 
 
 async def test_more_than_one_batch_keeps_everything(parameters, committed_log):
@@ -234,7 +250,9 @@ async def test_without_a_database_nobody_may_act(committed_log):
     await pool.open()
     try:
         with pytest.raises(LedgerUnavailable):
-            await GroupCommit(pool).record("any", NoteTaken(note="x"), actor=SYSTEM)
+            await GroupCommit(pool, answer_seconds=0.3).record(
+                "any", NoteTaken(note="x"), actor=SYSTEM
+            )
     finally:
         await pool.close()
     with pytest.raises(LedgerUnavailable):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from django.db import connection, transaction
 from own_logs import ROBO, NoteTaken, OwnLog, act_as
 
-from audit import entries, ids, ledger, queries, roles
+from audit import canonical, entries, ids, ledger, proofs, queries, roles, subjects
 from audit.canonical import NotCanonical
-from audit.entries import ActorMalformed, EntryTooLarge
+from audit.entries import ActorMalformed, EntryTooLarge, Stamp
 from audit.errors import Problem
 from audit.events import SYSTEM, Actor, Event, KindTaken, registry
-from audit.ledger import NoLedger, NotInTransaction, OriginTaken
+from audit.ledger import NotInTransaction, OriginTaken
+from audit.roles import NoLedger
 
 
 def test_an_entry_keeps_what_happened_who_acted_and_when(own_log: OwnLog):
@@ -22,20 +25,36 @@ def test_an_entry_keeps_what_happened_who_acted_and_when(own_log: OwnLog):
     made = ledger.record(NoteTaken(note="Grüße", number=3), actor=ROBO, correlation=run)
     entry = queries.access_entry(made)
     assert entry.event == {"note": "Grüße", "number": 3}
-    assert (entry.kind, entry.correlation, entry.actor) == ("test.note_taken", run, ROBO)
+    assert (entry.kind, entry.correlation) == ("test.note_taken", run)
+    assert entry.actor == msgspec.structs.replace(ROBO, on_behalf_of=_customer_7())
     assert abs(datetime.now(UTC) - entry.recorded_at) < timedelta(minutes=1)
     assert not entry.sealed
-    assert entry.index is entry.leaf_hash is None
+    assert entry.index is None
+    assert entry.leaf_hash == proofs.leaf_hash(entry.leaf_bytes(own_log.origin))
+
+
+def _customer_7() -> str:
+    return str(subjects.of("person:customer 7").id)
 
 
 def test_the_leaf_is_canonical_json_of_the_whole_entry(own_log: OwnLog):
-    entry = queries.access_entry(ledger.record(NoteTaken(note="é\n"), actor=ROBO))
-    moment = entries.rfc3339(entry.recorded_at)
-    assert entry.leaf_bytes(own_log.origin).decode() == (
-        '{"actor":{"id":"robo","kind":"client_app","on_behalf_of":"customer 7","version":null},'
-        '"correlation":null,"event":{"note":"é\\n","number":0},'
-        f'"id":"{entry.id}","kind":"test.note_taken","log":"{own_log.origin}","recorded_at":"{moment}"}}'
+    robo = msgspec.structs.replace(ROBO, means="service_key")
+    run = uuid4()
+    ledger.record(NoteTaken(note="first"), actor=SYSTEM, correlation=run)
+    made = ledger.record(NoteTaken(note="é\n"), actor=robo, correlation=run)
+    second, first = queries.entries()
+    assert second.id == made
+    occurred, recorded = entries.rfc3339(second.occurred_at), entries.rfc3339(second.recorded_at)
+    leaf = second.leaf_bytes(own_log.origin)
+    assert leaf.decode() == (
+        '{"actor":{"id":"robo","kind":"client_app","means":"service_key",'
+        f'"on_behalf_of":"{_customer_7()}","version":null}},'
+        f'"correlation":"{run}","event":{{"note":"é\\n","number":0}},"id":"{made}",'
+        f'"kind":"test.note_taken","log":"{own_log.origin}","occurred_at":"{occurred}",'
+        f'"previous":"{first.leaf_hash.hex()}","recorded_at":"{recorded}","sequence":1,'
+        f'"subject":"{_customer_7()}"}}'
     )
+    assert canonical.encode(json.loads(leaf)) == leaf
 
 
 def test_a_rolled_back_transaction_leaves_no_entry(own_log: OwnLog):
@@ -81,11 +100,14 @@ def test_an_entry_that_is_too_large_is_refused(own_log: OwnLog, length: int):
     assert not queries.entries().exists()
 
 
-def test_the_longest_header_fits_beside_the_largest_event(own_log: OwnLog):
-    widest = Actor(kind="client_app", id='"' * 255, version="\\" * 255, on_behalf_of='"' * 255)
+def test_the_longest_header_fits_beside_the_largest_event():
+    name = str(uuid4())
+    widest = Actor("client_app", '"' * 255, "\\" * 255, on_behalf_of=name, means="service_key")
     note = NoteTaken(note="x" * (entries.MAX_DATA_BYTES - 22))
     made = entries.draft(note, actor=widest, correlation=uuid4())
-    leaf = entries.leaf_bytes(made, origin="o" * 255, recorded_at=datetime.now(UTC))
+    made = msgspec.structs.replace(made, subject=uuid4(), kind="k" * 100)
+    stamp = Stamp(datetime.now(UTC), datetime.now(UTC), 2**63 - 1, bytes(32))
+    leaf = entries.leaf_bytes(made, stamp, origin="o" * 255)
     assert len(leaf) + 100 <= entries.MAX_ENTRY_BYTES
 
 

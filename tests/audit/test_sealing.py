@@ -3,55 +3,78 @@
 from __future__ import annotations
 
 import logging
-import stat
 import threading
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
-from bundle_folder import KEY
-from own_logs import OwnLog, direct, record_committed
-from psycopg.errors import UniqueViolation
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
+from own_logs import KEY, NoteTaken, OwnLog, ask, direct, record_all, record_committed
+from psycopg.errors import CheckViolation, UniqueViolation
 
-from audit import checkpoints, proofs, sequencer, signing
+from audit import checkpoints, proofs, sequencer
 from audit.checkpoints import VerifierKey
-from audit.entries import ROW, leaf_of_row
+from audit.entries import ROW, draft, leaf_of_row
+from audit.events import SYSTEM
+from audit.guard import Guard
 from audit.management.commands import run_sequencer
 from audit.management.commands.run_sequencer import connection_parameters
-from audit.signing import LedgerKeyUnusable
 
 LEAVES = f"""
-SELECT index, leaf_hash, {ROW} FROM audit.leaf JOIN audit.log ON log.id = leaf.log_id
-JOIN audit.entry ON entry.id = leaf.entry_id AND entry.log_id = leaf.log_id ORDER BY index
+SELECT leaf.index, leaf.leaf_hash, {ROW} FROM audit.leaf JOIN audit.log ON log.id = leaf.log_id
+JOIN audit.entry ON entry.id = leaf.entry_id AND entry.log_id = leaf.log_id ORDER BY leaf.index
 """  # noqa: S608  (a constant of column names)
-
-
-def _ask(raw: psycopg.Connection, log: OwnLog, query: str):
-    with raw.transaction():
-        raw.execute("SELECT set_config('role', %s, true)", [log.role])
-        return raw.execute(query).fetchall()
 
 
 def _assert_gap_free(raw: psycopg.Connection, log: OwnLog, size: int) -> None:
     """Every entry has one leaf, no index is left out, and each tree head is that of its leaves."""
-    leaves = _ask(raw, log, LEAVES)
+    leaves = ask(raw, log, LEAVES)
     assert [index for index, *_ in leaves] == list(range(size))
     assert len({row[2] for row in leaves}) == size
     hashes = [made for _, made, *_ in leaves]
     assert hashes == [proofs.leaf_hash(leaf_of_row(row[2:])) for row in leaves]
-    for head_size, root in _ask(raw, log, "SELECT size, root FROM audit.tree_head"):
+    for head_size, root in ask(raw, log, "SELECT size, root FROM audit.tree_head"):
         assert proofs.root_of(hashes[:head_size]) == root
-    assert _ask(raw, log, "SELECT count(*) FROM audit.pending") == [(0,)]
+    assert ask(raw, log, "SELECT count(*) FROM audit.pending") == [(0,)]
 
 
-def test_entries_are_sealed_in_the_order_of_their_ids(committed_log: OwnLog):
+def test_entries_are_sealed_in_the_order_of_recording_whatever_their_ids(committed_log: OwnLog):
+    early, late = ([draft(NoteTaken(note="n"), actor=SYSTEM) for _ in range(3)] for _ in range(2))
     with direct() as raw:
-        ids = record_committed(raw, committed_log, 5)
-        assert sequencer.seal(raw, committed_log.id) == 5
-        sealed = _ask(raw, committed_log, "SELECT entry_id FROM audit.leaf ORDER BY index")
-        assert [id_ for (id_,) in sealed] == ids
-        _assert_gap_free(raw, committed_log, 5)
+        record_all(raw, committed_log, late[::-1])
+        record_all(raw, committed_log, early)
+        assert [sequencer.seal(raw, committed_log.id, limit=4) for _ in range(2)] == [4, 2]
+        sealed = ask(raw, committed_log, "SELECT entry_id FROM audit.leaf ORDER BY index")
+        assert [id_ for (id_,) in sealed] == [made.id for made in (*late[::-1], *early)]
+        _assert_gap_free(raw, committed_log, 6)
+
+
+def test_the_entries_of_a_correlation_are_sealed_in_their_sequence(committed_log: OwnLog):
+    runs = [uuid4() for _ in range(5)]
+    drafts = [draft(NoteTaken(note="n"), actor=SYSTEM, correlation=run) for run in runs * 20]
+    with direct() as raw:
+        record_all(raw, committed_log, drafts)
+        while sequencer.seal(raw, committed_log.id, limit=7):
+            pass
+        placed = ask(
+            raw,
+            committed_log,
+            "SELECT correlation, sequence FROM audit.leaf"
+            " JOIN audit.entry ON entry.id = leaf.entry_id ORDER BY index",
+        )
+    for run in runs:
+        assert [sequence for of, sequence in placed if of == run] == list(range(20))
+
+
+def test_two_logs_may_hold_entries_of_one_id(committed_log: OwnLog, other_committed_log: OwnLog):
+    same = [draft(NoteTaken(note="mine"), actor=SYSTEM)]
+    with direct() as raw:
+        for log in (committed_log, other_committed_log):
+            record_all(raw, log, same)
+            assert sequencer.seal(raw, log.id) == 1
+            _assert_gap_free(raw, log, 1)
 
 
 def test_batches_continue_each_other(committed_log: OwnLog):
@@ -63,21 +86,22 @@ def test_batches_continue_each_other(committed_log: OwnLog):
         _assert_gap_free(raw, committed_log, 9)
 
 
-def test_two_sequencers_at_once_leave_no_gap_and_no_double(committed_log: OwnLog):
-    size = 400
+def test_two_sequencers_at_once_leave_no_gap_and_no_double(committed_log: OwnLog, tmp_path: Path):
+    size = 150
     with direct() as writer:
         record_committed(writer, committed_log, size)
 
-    def work(sealed: list[int], barrier: threading.Barrier) -> None:
+    def work(sealed: list[int], barrier: threading.Barrier, kept: Path) -> None:
+        guard = Guard(kept)
         with direct() as raw:
             barrier.wait()
             while committed_log.id in sequencer.outstanding(raw):
                 sealed.append(sequencer.seal(raw, committed_log.id, limit=7))
-                sequencer.publish(raw, committed_log.id, KEY)
+                sequencer.publish(raw, committed_log.id, KEY, guard=guard)
 
     sealed: list[list[int]] = [[], []]
-    barrier = threading.Barrier(2)
-    threads = [threading.Thread(target=work, args=(mine, barrier)) for mine in sealed]
+    barrier, kept = threading.Barrier(2), tmp_path / "guard"
+    threads = [threading.Thread(target=work, args=(mine, barrier, kept)) for mine in sealed]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -85,15 +109,22 @@ def test_two_sequencers_at_once_leave_no_gap_and_no_double(committed_log: OwnLog
     assert sum(map(sum, sealed)) == size
     with direct() as raw:
         _assert_gap_free(raw, committed_log, size)
+    last = Guard(kept).last(committed_log.id)
+    assert last is not None
+    assert last.size == size
 
 
-def test_a_log_that_another_sequencer_holds_is_left_to_it(committed_log: OwnLog):
+def test_a_log_that_another_sequencer_holds_is_left_to_it(committed_log: OwnLog, guard: Guard):
     with direct() as one, direct() as other:
         record_committed(one, committed_log, 1)
         with one.transaction():
             one.execute(sequencer.LOCK, [committed_log.id])
             assert sequencer.seal(other, committed_log.id) == 0
         assert sequencer.seal(other, committed_log.id) == 1
+        with one.transaction():
+            one.execute(sequencer.LOCK, [committed_log.id])
+            assert sequencer.publish(other, committed_log.id, KEY, guard=guard) is None
+        assert sequencer.publish(other, committed_log.id, KEY, guard=guard) is not None
 
 
 def test_a_batch_that_is_cut_off_is_pending_again(committed_log: OwnLog):
@@ -101,7 +132,7 @@ def test_a_batch_that_is_cut_off_is_pending_again(committed_log: OwnLog):
         record_committed(raw, committed_log, 3)
         with raw.transaction(force_rollback=True):
             assert sequencer.seal(raw, committed_log.id) == 3
-        assert _ask(raw, committed_log, "SELECT count(*) FROM audit.leaf") == [(0,)]
+        assert ask(raw, committed_log, "SELECT count(*) FROM audit.leaf") == [(0,)]
         assert sequencer.seal(raw, committed_log.id) == 3
         _assert_gap_free(raw, committed_log, 3)
 
@@ -114,37 +145,66 @@ def test_an_entry_that_is_not_committed_is_not_sealed(committed_log: OwnLog):
         assert sequencer.seal(raw, committed_log.id) == 0
 
 
-def test_a_marker_that_a_tenant_forged_does_not_stop_its_log(committed_log: OwnLog):
-    forge = "INSERT INTO audit.pending (log_id, entry_id) VALUES (%s, %s)"
+@pytest.mark.parametrize("at", ["now()", "now() - interval '1 day'", "now() + interval '1 day'"])
+def test_a_marker_that_a_tenant_forged_does_not_stop_its_log(committed_log: OwnLog, at: str):
+    forge = f"INSERT INTO audit.pending (log_id, recorded_at, entry_id) VALUES (%s, {at}, %s)"  # noqa: S608
     with direct() as raw:
         (sealed,) = record_committed(raw, committed_log, 1)
         sequencer.seal(raw, committed_log.id)
+        (waiting,) = record_committed(raw, committed_log, 1)
         with raw.transaction():
             raw.execute("SELECT set_config('role', %s, true)", [committed_log.role])
-            for marked in (sealed, uuid4()):
+            for marked in (sealed, waiting, uuid4()):
                 raw.execute(forge, [committed_log.id, marked])
-        assert sequencer.seal(raw, committed_log.id) == 0
         record_committed(raw, committed_log, 2)
-        assert sequencer.seal(raw, committed_log.id) == 2
-        _assert_gap_free(raw, committed_log, 3)
+        while ask(raw, committed_log, "SELECT FROM audit.pending"):
+            sequencer.seal(raw, committed_log.id, limit=2)
+        _assert_gap_free(raw, committed_log, 4)
 
 
-def test_a_tree_head_is_published_signed_and_once(committed_log: OwnLog):
+@pytest.mark.parametrize("at", ["infinity", "-infinity", "20000-01-01", "0044-03-15 BC"])
+def test_a_marker_of_no_time_is_refused(committed_log: OwnLog, at: str):
+    forge = "INSERT INTO audit.pending (log_id, recorded_at, entry_id) VALUES (%s, %s, %s)"
+    with direct() as raw, raw.transaction(force_rollback=True):
+        raw.execute("SELECT set_config('role', %s, true)", [committed_log.role])
+        with pytest.raises(CheckViolation):
+            raw.execute(forge, [committed_log.id, at, uuid4()])
+
+
+def test_a_tree_head_is_published_signed_and_once(committed_log: OwnLog, guard: Guard):
     with direct() as raw:
         record_committed(raw, committed_log, 3)
-        assert sequencer.publish(raw, committed_log.id, KEY) is None
+        assert sequencer.publish(raw, committed_log.id, KEY, guard=guard) is None
         sequencer.seal(raw, committed_log.id)
         assert committed_log.id in sequencer.outstanding(raw)
-        published = sequencer.publish(raw, committed_log.id, KEY)
-        assert sequencer.publish(raw, committed_log.id, KEY) is None
+        published = sequencer.publish(raw, committed_log.id, KEY, guard=guard)
+        assert sequencer.publish(raw, committed_log.id, KEY, guard=guard) is None
         assert committed_log.id not in sequencer.outstanding(raw)
-        ((note, key),) = _ask(raw, committed_log, "SELECT note, verifier_key FROM audit.checkpoint")
+        ((note, key),) = ask(raw, committed_log, "SELECT note, verifier_key FROM audit.checkpoint")
     assert key == str(VerifierKey(committed_log.origin, KEY.public_key()))
     assert checkpoints.verify(note, checkpoints.parse_key(key)) == published
 
 
+def test_a_tree_head_is_signed_with_each_key_and_with_a_new_one_later(
+    committed_log: OwnLog, guard: Guard
+):
+    other = MLDSA44PrivateKey.generate()
+    with direct() as raw:
+        for keys in ((KEY, other), (Ed25519PrivateKey.generate(),)):
+            record_committed(raw, committed_log, 1)
+            sequencer.seal(raw, committed_log.id)
+            sequencer.publish(raw, committed_log.id, *keys, guard=guard)
+        notes = "SELECT note, verifier_key FROM audit.checkpoint ORDER BY size"
+        signed = [(note, text.split("\n")) for note, text in ask(raw, committed_log, notes)]
+    assert [len(keys) for _, keys in signed] == [2, 1]
+    assert len({key for _, keys in signed for key in keys}) == 3
+    for note, keys in signed:
+        for key in keys:
+            assert checkpoints.verify(note, checkpoints.parse_key(key)) == checkpoints.read(note)
+
+
 def test_a_log_that_can_not_be_sealed_does_not_hold_up_the_others(
-    committed_log: OwnLog, caplog, monkeypatch
+    committed_log: OwnLog, guard: Guard, caplog, monkeypatch
 ):
     honest = sequencer.seal
     broken = uuid4()
@@ -158,14 +218,17 @@ def test_a_log_that_can_not_be_sealed_does_not_hold_up_the_others(
     monkeypatch.setattr(sequencer, "outstanding", lambda _: [broken, committed_log.id])
     with direct() as raw:
         record_committed(raw, committed_log, 2)
-        assert sequencer.run_once(raw, KEY) == (2, 2)
+        assert sequencer.run_once(raw, KEY, guard=guard) == (2, 2)
     assert f"The ledger {broken} can't be sealed" in caplog.text
 
 
-def test_the_sequencer_seals_all_logs_until_it_is_told_to_stop(committed_log: OwnLog, caplog):
+def test_the_sequencer_seals_all_logs_until_it_is_told_to_stop(
+    committed_log: OwnLog, guard: Guard, caplog
+):
     caplog.set_level(logging.INFO)
     stop = threading.Event()
-    thread = threading.Thread(target=run_sequencer.run, args=(stop, KEY, connection_parameters()))
+    arguments = (stop, KEY, guard, connection_parameters())
+    thread = threading.Thread(target=run_sequencer.run, args=arguments)
     thread.start()
     try:
         with direct() as raw:
@@ -178,11 +241,13 @@ def test_the_sequencer_seals_all_logs_until_it_is_told_to_stop(committed_log: Ow
     assert "The sequencer ended." in caplog.messages
 
 
-def test_the_sequencer_survives_a_lost_connection(committed_log: OwnLog, caplog, monkeypatch):
+def test_the_sequencer_survives_a_lost_connection(
+    committed_log: OwnLog, guard: Guard, caplog, monkeypatch
+):
     monkeypatch.setattr(run_sequencer, "RECONNECT_SECONDS", 0.05)
     stop = threading.Event()
     parameters = {**connection_parameters(), "application_name": committed_log.role}
-    thread = threading.Thread(target=run_sequencer.run, args=(stop, KEY, parameters))
+    thread = threading.Thread(target=run_sequencer.run, args=(stop, KEY, guard, parameters))
     thread.start()
     try:
         with direct() as raw:
@@ -205,32 +270,7 @@ def test_the_sequencer_survives_a_lost_connection(committed_log: OwnLog, caplog,
 def _wait_until_published(raw: psycopg.Connection, log: OwnLog, size: int) -> None:
     pause = threading.Event()
     for _ in range(500):
-        if _ask(raw, log, "SELECT max(size) FROM audit.checkpoint") == [(size,)]:
+        if ask(raw, log, "SELECT max(size) FROM audit.checkpoint") == [(size,)]:
             return
         pause.wait(0.02)
     pytest.fail(f"the checkpoint over {size} entries was not published in 10 s")
-
-
-def test_the_key_is_made_once_and_for_the_owner_alone(tmp_path: Path):
-    path = tmp_path / "state" / "ledger.key"
-    key = signing.load(path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert signing.load(path).private_bytes_raw() == key.private_bytes_raw()
-    assert [found.name for found in path.parent.iterdir()] == ["ledger.key"]
-
-
-def test_a_key_that_others_may_read_is_refused(tmp_path: Path):
-    path = tmp_path / "ledger.key"
-    signing.load(path)
-    path.chmod(0o640)
-    with pytest.raises(LedgerKeyUnusable, match="0600"):
-        signing.load(path)
-
-
-def test_a_file_that_is_no_key_is_refused_and_kept(tmp_path: Path):
-    path = tmp_path / "ledger.key"
-    path.write_text("not a key")
-    path.chmod(0o600)
-    with pytest.raises(LedgerKeyUnusable, match="not a PEM"):
-        signing.load(path)
-    assert path.read_text() == "not a key"

@@ -13,7 +13,7 @@ from world import calls, says
 
 from audit import queries as audit_queries
 from retrieval.models import Document, Passage
-from runtime import ingesting
+from runtime import erasing, holding, ingesting
 from runtime.models import Run
 from tenants import isolation, members
 from tenants.keys import issuing
@@ -105,6 +105,19 @@ class House:
     def entry(self) -> str:
         """The id of the newest entry of the held refund."""
         return str(audit_queries.entries(correlation=self.held.pk)[0].pk)
+
+    @cached_property
+    def erasure(self) -> str:
+        """The id of Alice's request to erase Jonas."""
+        made = erasing.request(
+            "Jonas", legal_basis="A law", by=self.desk.cast.alice, now=self.desk.now
+        )
+        return str(made.pk)
+
+    @cached_property
+    def hold(self) -> str:
+        """The id of a legal hold on Judith."""
+        return str(holding.place("Judith", reason="A case", by=self.desk.cast.carol).pk)
 
     @cached_property
     def key(self) -> str:

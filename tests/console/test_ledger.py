@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 from acme_house import House
+from django.utils import timezone
 from visiting import seal
 
 from audit import queries
@@ -54,12 +55,22 @@ def test_the_verifier_shows_each_check(house: House) -> None:
 def test_a_bundle_is_downloaded_verifies_and_is_recorded(house: House, tmp_path: Path) -> None:
     seal()
     answer = house.carol.post("/ledger/export")
-    assert answer["Content-Type"] == "application/gzip"
+    assert answer["Content-Type"] == "application/zstd"
     assert answer["Content-Disposition"].startswith('attachment; filename="acme-ledger-')
-    bundle = tmp_path / "bundle.tar.gz"
+    bundle = tmp_path / "bundle.tar.zst"
     bundle.write_bytes(io.BytesIO(answer.getvalue()).getvalue())
-    assert checks.verify(bundle).verdict == "whole"
+    assert checks.verify(bundle, now=timezone.now()).verdict == "whole"
     assert queries.entries(kind="ledger.exported", actor=house.desk.cast.carol.id).count() == 1
+
+
+def test_an_export_is_about_what_the_list_is_narrowed_to(house: House) -> None:
+    seal()
+    page = house.carol.get("/ledger?kind=run.&actor=robo").content.decode()
+    assert 'action="/ledger/export?kind=run.&amp;actor=robo"' in page
+    answer = house.carol.post("/ledger/export?kind=run.&from=2026-01-01")
+    assert (answer.status_code, len(answer.getvalue()) > 0) == (200, True)
+    (exported,) = queries.entries(kind="ledger.exported")
+    assert exported.event["filter"] == {"kind": "run.", "after": "2026-01-01T00:00:00.000000Z"}
 
 
 def test_an_export_before_the_first_checkpoint_says_so(house: House) -> None:

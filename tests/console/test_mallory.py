@@ -9,6 +9,7 @@ import pytest
 from acme_house import House
 from django.urls import URLPattern
 from mallorys_visits import LISTS, MISSING_ID, NOBODYS, ROWS
+from own_halts import halt
 from visiting import Visitor
 
 from audit import queries as audit_queries
@@ -29,8 +30,11 @@ def _acmes(house: House) -> dict[str, Any]:
         "passage": house.passage,
         "collection": "handbook",
         "entry": house.entry,
+        "erasure": house.erasure,
+        "hold": house.hold,
         "member": house.member,
         "key": house.key,
+        "halt": halt(),
     }
 
 

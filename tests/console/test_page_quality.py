@@ -29,7 +29,8 @@ LISTS = {
     "/tools": 12,
     "/documents": 16,
     "/collections/handbook/": 16,
-    "/ledger": 18,
+    "/ledger": 22,
+    "/erasures": 16,
     "/members": 12,
     "/keys": 14,
 }

@@ -19,6 +19,7 @@ READ = {
     "documents": {"alice", "bob", "dave", "vera"},
     "policies": {"alice", "dave", "carol"},
     "ledger": {"alice", "carol"},
+    "erasures": {"alice", "carol"},
     "members": {"alice"},
     "keys": {"alice"},
 }
@@ -30,6 +31,7 @@ CHANGE = {
     "documents": {"alice", "dave"},
     "policies": {"alice"},
     "ledger": {"alice", "carol"},
+    "erasures": {"alice", "carol"},
     "members": {"alice"},
     "keys": {"alice"},
 }
@@ -71,6 +73,14 @@ ADDRESSES = {
     "entry": ("ledger", False),
     "verify": ("ledger", False),
     "export": ("ledger", False),
+    "approve_recovery": ("ledger", False),
+    "erasures": ("erasures", False),
+    "request_erasure": ("erasures", True),
+    "approve_erasure": ("erasures", True),
+    "reject_erasure": ("erasures", True),
+    "place_hold": ("erasures", True),
+    "release_hold": ("erasures", True),
+    "set_retention": ("erasures", True),
     "members": ("members", False),
     "member": ("members", False),
     "add_member": ("members", True),
@@ -81,6 +91,7 @@ ADDRESSES = {
     "revoke_key": ("keys", True),
 }
 OPEN = {"sign_in", "sign_out"}
+UNKNOWN = "00000000-0000-7000-8000-000000000000"
 NOUNS = ("approvals", "runs", "documents", "passages", "ledger", "members")
 NOTHING = (
     "/agents/nobody/",
@@ -102,6 +113,9 @@ def _address(pattern: URLPattern, house: House) -> str:
         "passage": house.passage,
         "collection": "handbook",
         "entry": house.entry,
+        "erasure": house.erasure,
+        "hold": house.hold,
+        "halt": UNKNOWN,
         "member": house.member,
         "key": house.key,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,6 +12,7 @@ from django.db import connection
 from django.test import Client
 
 from audit import sequencer
+from audit.guard import Guard
 from tenants import isolation
 from tenants.models import Tenant, User
 from tenants.principals import Principal
@@ -60,4 +63,6 @@ def seal() -> None:
     """Seal and publish all that was recorded so far, on the test's own connection."""
     with isolation.outside_tenants(), connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-        sequencer.run_once(connection.connection, Ed25519PrivateKey.generate())
+        with tempfile.TemporaryDirectory() as kept:
+            guard = Guard(Path(kept))
+            sequencer.run_once(connection.connection, Ed25519PrivateKey.generate(), guard=guard)

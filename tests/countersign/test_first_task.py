@@ -54,6 +54,7 @@ def _send(state: Path) -> None:
         )
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("pool", ["solo", "prefork"])
 def test_the_first_task_after_a_start_finds_a_connection_that_works(
     started: Processes, tmp_path: Path, pool: str

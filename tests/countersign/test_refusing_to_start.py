@@ -88,6 +88,7 @@ def _database_problems() -> list[str]:
     return _ids(checks.database_is_safe(databases=["default"]))
 
 
+@pytest.mark.soak
 def test_neither_web_nor_worker_starts_on_an_unsafe_configuration(tmp_path: Path) -> None:
     commands = [
         ["-m", "uvicorn", "countersign.asgi:application", "--port", "1"],

@@ -100,6 +100,7 @@ def state(tmp_path: Path) -> Iterator[Path]:
             continue
 
 
+@pytest.mark.soak
 def test_an_installation_survives_its_days(state: Path, port: int) -> None:
     _is_interrupted_in_the_middle_of_its_start(state, port)
     second = _gives_way_to_a_busy_port(state, port)

@@ -29,7 +29,13 @@ def _said(command: list[str], state: Path, **wrong: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("port", ["abc", "", "0", "-1", "70000", "80.5"])
+@pytest.mark.parametrize(
+    "port",
+    [
+        "abc",
+        *(pytest.param(odd, marks=pytest.mark.soak) for odd in ("", "0", "-1", "70000", "80.5")),
+    ],
+)
 def test_a_wrong_port_is_named_before_anything_starts(tmp_path: Path, port: str) -> None:
     for command in (["-m", "demo", "--serve=0"], ["manage.py", "migrate_schemas"]):
         said = _said(command, tmp_path / "state", PORT=port)

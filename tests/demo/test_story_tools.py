@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from rich.console import Console
 
 from countersign.processes import free_port
@@ -77,10 +78,13 @@ def robo() -> Iterator[Client]:
 
 @pytest.fixture
 def export(tmp_path: Path) -> Path:
-    file = tmp_path / "ledger.tar.gz"
-    lines = [{"digest": "0f", "kind": kind} for kind in ("run.started", "approval.spent")]
+    file = tmp_path / "ledger.tar.zst"
+    lines = [{"intent": "0f", "kind": kind} for kind in ("run.started", "approval.spent")]
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode()
-    with tarfile.open(file, "w:gz") as archive:
+    with (
+        zstandard.open(file, "wb") as stream,
+        tarfile.open(fileobj=stream, mode="w|") as archive,
+    ):
         member = tarfile.TarInfo("bundle/entries.jsonl")
         member.size = len(text)
         archive.addfile(member, io.BytesIO(text))
@@ -146,7 +150,7 @@ def test_the_damaged_copy_differs_in_one_bit_of_the_entry_it_names(export: Path)
     folder, index = bundle.damaged(export, "approval.spent")
     lines = (folder / bundle.ENTRIES).read_bytes().splitlines()
     assert index == 1
-    assert [json.loads(line)["digest"] for line in lines] == ["0f", "1f"]
+    assert [json.loads(line)["intent"] for line in lines] == ["0f", "1f"]
 
 
 def test_what_does_not_hold_ends_the_story() -> None:

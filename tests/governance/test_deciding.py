@@ -12,7 +12,7 @@ from django.db import transaction
 from audit import queries
 from audit.canonical import NotCanonical
 from audit.ledger import NotInTransaction
-from governance import decisions, grants, intents, policy_sets
+from governance import decisions, events, grants, intents, policy_sets
 from governance.decisions import Allowed, Denied, Held
 from governance.intents import CallModel, UseTool
 from governance.models import Approval, PolicySet
@@ -83,7 +83,7 @@ def test_the_decision_is_recorded_with_the_policies_that_brought_it_about(desk: 
     assert str(entry.correlation) == desk.run
     assert (entry.actor.kind, entry.actor.id, entry.actor.version) == ("agent", "refund-desk", "3")
     assert entry.event == {
-        "digest": desk.refund().digest,
+        "intent": events.commitment_of(desk.refund(), desk.robo),
         "action": "use_tool",
         "resource_kind": "Tool",
         "resource": "refund_order",
@@ -93,7 +93,6 @@ def test_the_decision_is_recorded_with_the_policies_that_brought_it_about(desk: 
         "matched": ["granted-tools"],
         "policy_version": 2,
         "policy_sha256": PolicySet.objects.get(active=True).sha256,
-        "run": desk.run,
         "step": 2,
         "approval": str(Approval.objects.get().pk),
     }

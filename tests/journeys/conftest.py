@@ -30,13 +30,6 @@ FLAGS = [
 ]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker plays all journeys, so that their processes are started once."""
-    for item in items:
-        if "stack" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("stack"))
-
-
 class Stack(msgspec.Struct):
     """Countersign's processes on the tests' database and queue."""
 

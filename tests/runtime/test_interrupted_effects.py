@@ -222,7 +222,7 @@ def test_a_model_that_would_be_asked_something_else_now_is_asked_that(
     desk.world.script[:] = [says("Found.")]
     _take_over(desk, run)
     assert (run.state, run.answer["text"]) == (RunState.COMPLETED, "Found.")
-    assert len({e["digest"] for e in _decided(run, step=1)}) == 2
+    assert len({e["intent"] for e in _decided(run, step=1)}) == 2
 
 
 def test_a_read_that_is_forbidden_meanwhile_is_denied_and_the_model_told(

@@ -104,6 +104,7 @@ def _take_over(desk: Desk, run: Run) -> Run:
     return desk.work(run, holder="the second")
 
 
+@pytest.mark.soak
 def test_the_run_of_a_worker_killed_in_a_model_call_goes_on_once_its_lease_is_over(
     busy_desk: Desk, hire: Callable[[Run], subprocess.Popen[str]]
 ) -> None:
@@ -122,6 +123,7 @@ def test_the_run_of_a_worker_killed_in_a_model_call_goes_on_once_its_lease_is_ov
     assert [(step.state, step.attempts) for step in steps_of(run)] == [("ended", 2)]
 
 
+@pytest.mark.soak
 def test_a_living_worker_keeps_its_run_for_as_long_as_the_model_takes(
     busy_desk: Desk, hire: Callable[[Run], subprocess.Popen[str]]
 ) -> None:
@@ -139,6 +141,7 @@ def test_a_living_worker_keeps_its_run_for_as_long_as_the_model_takes(
     assert (run.state, len(busy_desk.world.asked)) == (RunState.COMPLETED, 1)
 
 
+@pytest.mark.soak
 def test_a_stopped_worker_that_wakes_after_another_took_its_run_changes_nothing(
     busy_desk: Desk, hire: Callable[[Run], subprocess.Popen[str]]
 ) -> None:
@@ -161,6 +164,7 @@ def test_a_stopped_worker_that_wakes_after_another_took_its_run_changes_nothing(
     assert busy_desk.world.refunds == [{"order_id": "1042", "amount_cents": SMALL}]
 
 
+@pytest.mark.soak
 def test_a_stopped_worker_whose_run_nobody_took_goes_on(
     busy_desk: Desk, hire: Callable[[Run], subprocess.Popen[str]]
 ) -> None:

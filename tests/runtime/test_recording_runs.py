@@ -21,6 +21,7 @@ from workbench import (
 )
 from world import calls, says
 
+from audit import subjects
 from audit.queries import entries
 from gateway import embeddings
 from gateway.models import Route
@@ -53,7 +54,7 @@ def test_every_effect_is_decided_before_it_begins_and_begins_before_it_ends(
     seen: dict[str, list[str]] = {}
     for entry in entries(correlation=run.pk).reverse():
         if entry.kind.startswith(("intent.decided", "effect.")):
-            seen.setdefault(entry.event["digest"], []).append(entry.kind)
+            seen.setdefault(entry.event["intent"], []).append(entry.kind)
     assert len(seen) == 6, "two model calls, a search, its embedding, and two tools"
     assert all(
         found == ["intent.decided", "effect.begun", "effect.ended"] for found in seen.values()
@@ -161,7 +162,8 @@ def test_on_whose_behalf_a_run_acts_is_in_its_entries(desk: Desk) -> None:
     )
     desk.work(run)
     by_agent = [e for e in entries(correlation=run.pk) if e.actor_kind == "agent"]
-    assert {e.on_behalf_of for e in by_agent} == {"customer-7"}
+    pseudonym = str(subjects.of("person:customer-7").id)
+    assert {e.on_behalf_of for e in by_agent} == {pseudonym}
 
 
 @pytest.mark.parametrize("spelled", ["address", "ADDRESS", " address ", "id", "ID"])

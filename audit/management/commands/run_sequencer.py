@@ -1,26 +1,41 @@
-"""The only process that seals: all logs of one database, until it is told to stop."""
+"""The only process that seals: all logs of one database, until it is told to stop.
+
+Beside it, in the background, checkpoints are taken outside (audit.anchoring).
+"""
 
 from __future__ import annotations
 
 import logging
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import connection as configured
+from django.utils import timezone
+from django.utils.module_loading import import_string
 
-from audit import sequencer, signing
+from audit import anchoring, sequencer, signing
+from audit.errors import Problem
+from audit.guard import Guard
+from audit.note_keys import PrivateKey
 
 BUSY_SECONDS = 0.010
 IDLE_SECONDS = 0.250
 RECONNECT_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
+
+
+class NotDurable(Problem):
+    """The ledgers are not sealed on a server with {setting} off: a commit would not last."""
+
+    code = "not_durable"
+    status = 500
 
 
 class Command(BaseCommand):
@@ -33,7 +48,21 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        run(stop, signing.load(Path(settings.LEDGER_KEY_FILE)), connection_parameters())
+        first, *more = signing_keys()
+        guard = Guard(Path(settings.LEDGER_GUARD_DIRECTORY))
+        # The network is no business of this floor: a higher one says what there is outside.
+        places = import_string(settings.LEDGER_PLACES)()
+        parameters = connection_parameters()
+        with anchoring.running(places, parameters, timezone.now):
+            run(stop, first, guard, parameters, more=more)
+
+
+def signing_keys() -> list[PrivateKey]:
+    """The log's keys: Ed25519, and ML-DSA-44 where one is configured. Raises LedgerKeyUnusable."""
+    keys: list[PrivateKey] = [signing.load(Path(settings.LEDGER_KEY_FILE))]
+    if settings.LEDGER_MLDSA_KEY_FILE:
+        keys.append(signing.load_mldsa(Path(settings.LEDGER_MLDSA_KEY_FILE)))
+    return keys
 
 
 def connection_parameters() -> dict[str, Any]:
@@ -44,13 +73,31 @@ def connection_parameters() -> dict[str, Any]:
     }
 
 
-def run(stop: threading.Event, key: Ed25519PrivateKey, parameters: dict[str, Any]) -> None:
-    """Seal until `stop` is set. A lost database is waited for; no batch is ever half done."""
+def check_durability(connection: psycopg.Connection) -> None:
+    """Raise NotDurable on a server whose commits may be lost when it crashes."""
+    for setting in sequencer.MUST_BE_ON:
+        row = connection.execute("SELECT current_setting(%s)", [setting]).fetchone()
+        if row == ("off",):
+            raise NotDurable(setting=setting)
+
+
+def run(
+    stop: threading.Event,
+    key: PrivateKey,
+    guard: Guard,
+    parameters: dict[str, Any],
+    *,
+    more: Sequence[PrivateKey] = (),
+) -> None:
+    """Seal until `stop` is set, signing with `key` and `more`. A lost database is waited for; no
+    batch is ever half done.
+    """
     while not stop.is_set():
         try:
             with psycopg.connect(**parameters, autocommit=True) as connection:
                 log.info("Sealing the ledgers of the database %s.", connection.info.dbname)
-                _seal_until(stop, connection, key)
+                check_durability(connection)
+                _seal_until(stop, connection, (key, *more), guard)
         except psycopg.OperationalError as problem:
             log.warning(
                 "The database is away (%s). Trying again every second.", str(problem).strip()
@@ -60,9 +107,12 @@ def run(stop: threading.Event, key: Ed25519PrivateKey, parameters: dict[str, Any
 
 
 def _seal_until(
-    stop: threading.Event, connection: psycopg.Connection, key: Ed25519PrivateKey
+    stop: threading.Event,
+    connection: psycopg.Connection,
+    keys: Sequence[PrivateKey],
+    guard: Guard,
 ) -> None:
     pause = BUSY_SECONDS
     while not stop.wait(pause):
-        busy = sequencer.run_once(connection, key).sealed > 0
+        busy = sequencer.run_once(connection, *keys, guard=guard).sealed > 0
         pause = BUSY_SECONDS if busy else min(pause * 2, IDLE_SECONDS)

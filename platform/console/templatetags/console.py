@@ -145,6 +145,12 @@ def named(identifier: object, names: dict[str, str]) -> str:
 
 
 @register.filter
+def person(name: str | None, names: dict[str, str]) -> str:
+    """A data subject's name ("member:<id>", "person:Erika") as people say it; "" for nobody's."""
+    return named((name or "").partition(":")[2], names)
+
+
+@register.filter
 def list_of(words: list[str] | tuple[str, ...]) -> str:
     """Words with commas between them."""
     return ", ".join(words)

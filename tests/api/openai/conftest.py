@@ -58,6 +58,10 @@ class Office(msgspec.Struct, kw_only=True):
         found = queries.entries(correlation=UUID(request_id)).order_by("id")
         return [(entry.kind, entry.event) for entry in found]
 
+    def private(self, request_id: str | None, kind: str) -> dict[str, Any]:
+        """What is private of the call's one entry of this kind, by field."""
+        return queries.private(queries.entries(correlation=UUID(str(request_id)), kind=kind).get())
+
     def kinds(self, request_id: str | None) -> list[str]:
         """The kinds of one request's entries."""
         return [kind for kind, _ in self.entries(request_id)]

@@ -11,6 +11,8 @@ import openai
 import orjson
 import pytest
 
+from audit.commitments import commit
+
 ASK: Any = [{"role": "user", "content": "May I return a kettle?"}]
 BEFORE = ["intent.decided", "effect.begun"]
 AFTER = ["model.called", "effect.ended"]
@@ -31,10 +33,12 @@ def test_a_plain_call_is_answered_and_has_four_entries_in_order(office: Any) -> 
     assert [kind for kind, _ in entries] == BEFORE + AFTER
     decided, begun, called, ended = (event for _, event in entries)
     assert decided["outcome"] == "allowed"
-    assert decided["digest"] == begun["digest"] == ended["digest"]
+    assert decided["intent"] == begun["intent"] == ended["intent"]
     assert (called["input_tokens"], called["output_tokens"], called["cost_micros"]) == (12, 3, 18)
     outcome = orjson.dumps(mock_model.completion(), option=orjson.OPT_SORT_KEYS)
-    assert ended["outcome_sha256"] == hashlib.sha256(outcome).hexdigest()
+    kept = office.private(raw.headers["x-request-id"], "effect.ended")["outcome"]
+    assert kept["value"] == hashlib.sha256(outcome).hexdigest()
+    assert ended["outcome"] == commit(kept["value"], bytes.fromhex(kept["salt"]))
 
 
 def test_the_entries_name_the_client_app_and_hold_no_prompt(office: Any) -> None:
@@ -95,7 +99,9 @@ def test_a_stream_comes_in_pieces_and_is_settled(office: Any) -> None:
     assert called["streamed"]
     assert (called["input_tokens"], called["output_tokens"]) == (12, 3)
     data = "".join(line.removeprefix("data: ") + "\n" for line in lines[:-1])
-    assert ended["outcome_sha256"] == hashlib.sha256(data.encode()).hexdigest()
+    kept = office.private(raw.headers["x-request-id"], "effect.ended")["outcome"]
+    assert kept["value"] == hashlib.sha256(data.encode()).hexdigest()
+    assert ended["outcome"] == commit(kept["value"], bytes.fromhex(kept["salt"]))
 
 
 def test_the_client_iterates_a_stream_with_its_usage(office: Any) -> None:

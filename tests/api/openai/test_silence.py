@@ -19,6 +19,7 @@ from runtime.models import Run
 ASK: Any = [{"role": "user", "content": "May I return a kettle?"}]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("model", ["fast", "agent:refund-desk"])
 def test_a_silent_database_is_told_within_seconds(
     office: Any, world: World, tmp_path: Any, model: str
