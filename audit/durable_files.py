@@ -1,8 +1,10 @@
-"""The only place that replaces a file as a whole, so that a crash leaves the old one or the new."""
+"""The only place that writes files as a whole, so that a crash leaves all of one or none of it."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 from pathlib import Path
 
 
@@ -19,6 +21,29 @@ def replace(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     aside.replace(path)
     flush_folder(path.parent)
+
+
+def write_once(path: Path, content: bytes, *, mode: int = 0o600) -> bool:
+    """Let `path` have `content`, on the disk when this returns, unless it exists; whether it was
+    written.
+
+    A link, not a rename, which would replace what another process put there meanwhile. Raises
+    OSError.
+    """
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        is_new = False
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(aside)
+            is_new = True
+    finally:
+        aside.unlink(missing_ok=True)
+    flush_folder(path.parent)
+    return is_new
 
 
 def flush_folder(folder: Path) -> None:

@@ -7,7 +7,6 @@ against a quantum computer too.
 from __future__ import annotations
 
 import logging
-import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
+from audit import durable_files
 from audit.errors import Problem
 
 Key = Ed25519PrivateKey | MLDSA44PrivateKey
@@ -67,18 +67,10 @@ def _make(path: Path, key: Key) -> None:
         serialization.NoEncryption(),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Written aside and linked, so that two first starts agree and a crash leaves no half key.
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(pem)
-        os.fsync(file.fileno())
-    try:
-        os.link(aside, path)
+    if durable_files.write_once(path, pem):  # two first starts agree
         log.info(
             "Made a key that signs the checkpoints: %s. Back it up, apart from the database.",
             path,
         )
-    except FileExistsError:
+    else:
         log.info("Another process made a key that signs the ledgers' checkpoints: %s.", path)
-    finally:
-        aside.unlink()

@@ -7,20 +7,17 @@ log and size that says something else is the loudest problem there is: history w
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import secrets
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from audit import buckets, checkpoints
+from audit import buckets, checkpoints, durable_files
 from audit.buckets import Bucket, Credentials, Send
 from audit.checkpoints import CheckpointMalformed
-from audit.durable_files import flush_folder
 from audit.errors import Problem
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -89,33 +86,15 @@ class FolderSink:
         """See Sink.put."""
         path = self._path / _name(note)
         try:
-            _write_once(path, note.encode())
+            path.parent.mkdir(exist_ok=True)
+            if durable_files.write_once(path, note.encode(), mode=0o444):
+                durable_files.flush_folder(self._path)  # where the log's own folder may be new
             held = path.read_bytes()
         except OSError as problem:
             reason = problem.strerror or type(problem).__name__
             raise SinkUnavailable(location=str(path), reason=reason) from problem
         _check_same(held, note, str(path))
         return str(path)
-
-
-def _write_once(path: Path, content: bytes) -> None:
-    """Let `path` have `content`, whole and durable, unless it exists.
-
-    A link, not a rename: a rename would replace what another process put there meanwhile.
-    """
-    path.parent.mkdir(exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(draft)
-    finally:
-        draft.unlink(missing_ok=True)
-    for folder in (path.parent, path.parent.parent):
-        flush_folder(folder)
 
 
 class BucketSink:

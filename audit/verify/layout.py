@@ -45,8 +45,6 @@ CONSISTENCY = "previous/consistency"
 PROOFS = "proofs"
 TIMESTAMPS = "timestamps"
 EXPLANATION = "VERIFY.md"
-# For other programs to read; made of the entries, and no evidence.
-CONVENIENCES = ("ocsf.jsonl", "entries.csv", EXPLANATION)
 
 REQUIRED = (ENTRIES, CHECKPOINT, KEY)
 MOST_MANIFEST_BYTES = 1 << 28

@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -187,15 +188,16 @@ class Snapshots:
         """The task that reads the tenant's snapshot: at most one a tenant."""
         if tenant not in self._loading:
             task = self._loading[tenant] = asyncio.create_task(self._replace(tenant))
-            task.add_done_callback(lambda _: self._loading.pop(tenant))
+            task.add_done_callback(partial(self._loaded, tenant))
         return self._loading[tenant]
 
     async def _replace(self, tenant: str) -> None:
         began = monotonic()
-        try:
-            snapshot = await self._load(tenant)
-        except Exception:
-            # Whatever is wrong with one tenant, it ends neither the others nor the next try.
-            logger.exception("the snapshot of tenant %s can't be loaded", tenant)
-        else:
-            self._kept[tenant] = _Kept(snapshot, began)
+        self._kept[tenant] = _Kept(await self._load(tenant), began)
+
+    def _loaded(self, tenant: str, task: asyncio.Task[None]) -> None:
+        """What is wrong with one tenant ends its task, and neither the others nor the next try."""
+        del self._loading[tenant]
+        problem = None if task.cancelled() else task.exception()
+        if problem is not None:
+            logger.error("the snapshot of tenant %s can't be loaded", tenant, exc_info=problem)

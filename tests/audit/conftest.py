@@ -10,13 +10,15 @@ import pytest
 from django.db import connection, transaction
 from own_logs import MADE, OwnLog, act_as, direct, make_log, record_committed
 from own_losses import forgotten, sequence
+from own_witness import LOG, Client, serving
 from psycopg import sql
 from pytest_django import DjangoDbBlocker
 
 from audit import sequencer, subjects
 from audit.bodies import Subject
-from audit.checkpoints import Checkpoint
+from audit.checkpoints import Checkpoint, SigningKey
 from audit.guard import Guard
+from audit.witness import keys
 
 
 @pytest.fixture(autouse=True)
@@ -108,3 +110,24 @@ def lost(raw: psycopg.Connection, committed_log: OwnLog, guard: Guard) -> Checkp
     assert last is not None
     assert last.size == 5
     return last
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """The key file of Carol's witness."""
+    path = tmp_path / "witness.key"
+    keys.make("witness.test/carol", path)
+    return path
+
+
+@pytest.fixture
+def own(key_file: Path) -> list[SigningKey]:
+    """The keys of Carol's witness."""
+    return keys.load(key_file)
+
+
+@pytest.fixture
+def client(tmp_path: Path, own: list[SigningKey]) -> Iterator[Client]:
+    """Carol's witness at work, and who asks it."""
+    with serving(tmp_path / "state", own, [LOG]) as made:
+        yield made

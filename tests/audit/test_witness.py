@@ -4,39 +4,18 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from bundle_folder import KEY, ORIGIN, OTHER_KEY
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
-from own_witness import LOG, NEWEST, NOW, Client, GrowingLog, is_cosigned, serving
+from own_witness import LOG, NEWEST, NOW, GrowingLog, is_cosigned, serving
 
 from audit import checkpoints, notes
 from audit.checkpoints import Checkpoint, KeyKind, SigningKey
 from audit.submissions import Submission
-from audit.witness import keys
 
 ACME = GrowingLog("acme")
-
-
-@pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    path = tmp_path / "witness.key"
-    keys.make("witness.test/carol", path)
-    return path
-
-
-@pytest.fixture
-def own(key_file: Path) -> list[SigningKey]:
-    return keys.load(key_file)
-
-
-@pytest.fixture
-def client(tmp_path: Path, own: list[SigningKey]) -> Iterator[Client]:
-    with serving(tmp_path / "state", own, [LOG]) as made:
-        yield made
 
 
 # 200

@@ -12,7 +12,6 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,31 +19,13 @@ from bundle_folder import KEY, ORIGIN
 from own_witness import LOG, NEWEST, NOW, Client, GrowingLog, end, serving, start
 
 from audit import checkpoints
-from audit.checkpoints import KeyKind, SigningKey, VerifierKey
+from audit.checkpoints import KeyKind, VerifierKey
 from audit.witness import keys
 from audit.witness.keys import WitnessKeyUnusable
 from audit.witness.state import State, StateUnusable
 from tests.environment import ROOT
 
 ACME = GrowingLog("acme")
-
-
-@pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    path = tmp_path / "witness.key"
-    keys.make("witness.test/carol", path)
-    return path
-
-
-@pytest.fixture
-def own(key_file: Path) -> list[SigningKey]:
-    return keys.load(key_file)
-
-
-@pytest.fixture
-def client(tmp_path: Path, own: list[SigningKey]) -> Iterator[Client]:
-    with serving(tmp_path / "state", own, [LOG]) as made:
-        yield made
 
 
 # What it keeps

@@ -5,35 +5,14 @@ from __future__ import annotations
 import http.client
 import socket
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from own_witness import LOG, NEWEST, Client, GrowingLog, serving
+from own_witness import LOG, NEWEST, GrowingLog, serving
 
 from audit import checkpoints, submissions
-from audit.checkpoints import SigningKey
-from audit.witness import keys, server
+from audit.witness import server
 
 ACME = GrowingLog("acme")
-
-
-@pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    path = tmp_path / "witness.key"
-    keys.make("witness.test/carol", path)
-    return path
-
-
-@pytest.fixture
-def own(key_file: Path) -> list[SigningKey]:
-    return keys.load(key_file)
-
-
-@pytest.fixture
-def client(tmp_path: Path, own: list[SigningKey]) -> Iterator[Client]:
-    with serving(tmp_path / "state", own, [LOG]) as made:
-        yield made
 
 
 def test_the_front_page_tells_the_keys_and_nothing_secret(client, own, key_file):
