@@ -62,7 +62,9 @@ class Draft(msgspec.Struct, frozen=True):
 
 
 class Stamp(msgspec.Struct, frozen=True):
-    """What the database adds to an entry: its times, and its place within its correlation."""
+    """What is added to a draft: when it was recorded, which the database stamps, and its place
+    within its correlation, which the sequencer gives it together with its index.
+    """
 
     occurred_at: datetime
     recorded_at: datetime
@@ -127,8 +129,8 @@ def _is_name(value: str) -> bool:
 def leaf_bytes(entry: Draft, stamp: Stamp, *, origin: str) -> bytes:
     """The canonical JSON of an entry as it was recorded: what the log's tree is made of.
 
-    A function of the row alone, so the database, which hashes it when it stamps the entry, and
-    whoever exports it always compose the same bytes.
+    A function of its rows alone, so the sequencer, which hashes it, and whoever exports it always
+    compose the same bytes.
     """
     # The keys stand in canonical order, and a Fragment goes in as the bytes it is.
     return orjson.dumps(
@@ -181,65 +183,72 @@ _SHAPE = ", ".join(
     f"{name} {'text' if type_ == 'bytea' else type_}" for name, type_ in SUPPLIED.items()
 )
 
-# Takes `rows_of`, as one parameter: binding one array a column took three times as long. The log is
-# that of the role that runs this, and never an argument. Who was erased a moment ago has no key any
-# more, and a body that nobody could open is not kept.
-RECORD = f"""
-WITH own AS (SELECT id FROM audit.log WHERE role_name = current_user),
-made AS (SELECT * FROM json_to_recordset(%s) AS made ({_SHAPE}, body text)),
-written AS (
-    INSERT INTO audit.entry (log_id, {_NAMES}) SELECT own.id, {_MADE} FROM own, made
-    RETURNING log_id, recorded_at, id
-),
-kept AS (
-    INSERT INTO audit.body (log_id, entry_id, subject, sealed)
-    SELECT own.id, made.id, made.subject, decode(made.body, 'base64') FROM own, made
-    WHERE made.body IS NOT NULL
-      AND EXISTS (SELECT FROM audit.subject_key AS key WHERE key.id = made.subject)
-)
-INSERT INTO audit.pending (log_id, recorded_at, entry_id)
-SELECT log_id, recorded_at, id FROM written
+# The log is that of the role that runs these, and never an argument. One entry goes as its columns,
+# and many as one JSON parameter: each is the fastest at what it is for (bench/ledger.py).
+_RECORD_ONE = f"""
+INSERT INTO audit.entry (log_id, {_NAMES})
+SELECT log.id, {", ".join(["%s"] * len(SUPPLIED))}
+FROM audit.log WHERE log.role_name = current_user
 """  # noqa: S608 - made of the names above
+_RECORD_MANY = f"""
+INSERT INTO audit.entry (log_id, {_NAMES})
+SELECT log.id, {_MADE}
+FROM audit.log, json_to_recordset(%s) AS made ({_SHAPE}) WHERE log.role_name = current_user
+"""  # noqa: S608 - made of the names above
+# Who was erased a moment ago has no key any more, and a body that nobody could open is not kept.
+_KEEP = """
+INSERT INTO audit.body (log_id, entry_id, subject, sealed)
+SELECT log.id, made.id, made.subject, decode(made.body, 'base64')
+FROM audit.log, json_to_recordset(%s) AS made (id uuid, subject uuid, body text)
+WHERE log.role_name = current_user
+  AND EXISTS (SELECT FROM audit.subject_key AS key WHERE key.id = made.subject)
+"""
+
+Statement = tuple[str, list[Any]]
 
 
-def rows_of(drafts: Sequence[Draft]) -> str:
-    """What is supplied of `drafts`, as JSON: an object an entry, its body in base64."""
-    return orjson.dumps([_supplied(entry) for entry in drafts]).decode()
+def recording(drafts: Sequence[Draft]) -> Statement:
+    """The one statement that records `drafts`, as the role whose log it is; each is one row."""
+    if len(drafts) == 1:
+        return _RECORD_ONE, list(_supplied(drafts[0]))
+    rows = [dict(zip(SUPPLIED, _supplied(entry), strict=True)) for entry in drafts]
+    for row in rows:
+        row["payload"] = row["payload"].decode()
+    return _RECORD_MANY, [orjson.dumps(rows).decode()]
 
 
-def _supplied(entry: Draft) -> dict[str, Any]:
+def keeping(drafts: Sequence[Draft]) -> Statement | None:
+    """What keeps the bodies of `drafts` in the same transaction. None: there are none."""
+    rows = [
+        {"id": entry.id, "subject": entry.subject, "body": base64.b64encode(entry.body).decode()}
+        for entry in drafts
+        if entry.body
+    ]
+    return (_KEEP, [orjson.dumps(rows).decode()]) if rows else None
+
+
+def _supplied(entry: Draft) -> tuple[Any, ...]:
     actor = entry.actor
-    return {
-        "id": entry.id,
-        "kind": entry.kind,
-        "correlation": entry.correlation,
-        "actor_kind": actor.kind,
-        "actor_id": actor.id,
-        "actor_version": actor.version,
-        "actor_means": actor.means,
-        "on_behalf_of": actor.on_behalf_of,
-        "subject": entry.subject,
-        "payload": entry.payload.decode(),
-        "body": base64.b64encode(entry.body).decode() if entry.body else None,
-    }
+    who = (actor.kind, actor.id, actor.version, actor.means, actor.on_behalf_of)
+    return (entry.id, entry.kind, entry.correlation, *who, entry.subject, entry.payload)
 
 
-# A row as `leaf_of_row` wants it, of the tables audit.entry and audit.log.
-STAMPED = ("occurred_at", "recorded_at", "sequence", "previous")
-ROW = ", ".join([*(f"entry.{name}" for name in (*SUPPLIED, *STAMPED)), "log.origin"])
+# A recorded entry's row of audit.entry, and a sealed one's of that with audit.leaf and audit.log.
+RECORDED = ", ".join(f"entry.{name}" for name in (*SUPPLIED, "occurred_at", "recorded_at"))
+ROW = f"{RECORDED}, leaf.sequence, leaf.previous, log.origin"
+_COLUMNS = (*SUPPLIED, "occurred_at", "recorded_at", "sequence", "previous", "origin")
 
 
 def fields_of(row: Sequence[Any]) -> dict[str, Any]:
     """The columns of a row of ROW, by name."""
-    return dict(zip((*SUPPLIED, *STAMPED, "origin"), row, strict=True))
+    return dict(zip(_COLUMNS, row, strict=True))
 
 
 def leaf_of_row(row: Sequence[Any]) -> bytes:
     """The leaf's bytes of a row of the columns ROW."""
-    of = fields_of(row)
-    who = [of[f"actor_{name}"] for name in ("kind", "id", "version")]
-    who += [of["on_behalf_of"], of["actor_means"]]
-    about = (of["correlation"], Actor(*who), of["subject"], bytes(of["payload"]))
-    previous = bytes(of["previous"]) if of["previous"] else None
-    stamp = Stamp(of["occurred_at"], of["recorded_at"], of["sequence"], previous)
-    return leaf_bytes(Draft(of["id"], of["kind"], *about), stamp, origin=of["origin"])
+    id_, kind, correlation, actor_kind, actor_id, version, means, on_behalf_of, *rest = row
+    subject, payload, occurred_at, recorded_at, sequence, previous, origin = rest
+    actor = Actor(actor_kind, actor_id, version, on_behalf_of, means)
+    stamp = Stamp(occurred_at, recorded_at, sequence, bytes(previous) if previous else None)
+    entry = Draft(id_, kind, correlation, actor, subject, bytes(payload))
+    return leaf_bytes(entry, stamp, origin=origin)

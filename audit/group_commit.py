@@ -18,7 +18,7 @@ from uuid import UUID
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from audit.entries import RECORD, Draft, draft, rows_of
+from audit.entries import Draft, draft, keeping, recording
 from audit.errors import Problem
 from audit.events import Actor, Event
 from audit.roles import NoLedger
@@ -142,7 +142,9 @@ async def _write(connection: psycopg.AsyncConnection[Any], role: str, drafts: li
     # The pipeline sends BEGIN, the role, the entries and COMMIT together: one round trip.
     async with connection.pipeline(), connection.transaction(), connection.cursor() as cursor:
         await cursor.execute("SELECT set_config('role', %s, true)", [role])
-        await cursor.execute(RECORD, [rows_of(sorted(drafts, key=_run_of))])
+        await cursor.execute(*recording(sorted(drafts, key=_run_of)))
+        if kept := keeping(drafts):
+            await connection.execute(*kept)
     return cursor.rowcount
 
 

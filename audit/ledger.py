@@ -8,7 +8,7 @@ from django.db import connection
 from psycopg import sql
 
 from audit import roles, subjects
-from audit.entries import RECORD, draft, needs_subject, rows_of
+from audit.entries import draft, keeping, needs_subject, recording
 from audit.errors import Problem
 from audit.events import Actor, Event
 from audit.ids import new_id
@@ -46,10 +46,12 @@ def record(
         subject = subjects.of(person or actor.person)
     entry = draft(event, actor=actor, correlation=correlation, subject=subject)
     with connection.cursor() as cursor:
-        cursor.execute(RECORD, [rows_of([entry])])
+        cursor.execute(*recording([entry]))
         if cursor.rowcount != 1:
             cursor.execute("SELECT current_user::text")
             raise NoLedger(role=cursor.fetchone()[0])
+        if kept := keeping([entry]):
+            cursor.execute(*kept)
     return entry.id
 
 

@@ -73,8 +73,7 @@ class Log(Row):
 class Entry(Row):
     """One recorded event, stamped by the database.
 
-    `occurred_at` is when its transaction began, and `recorded_at` when it was written; `sequence`
-    is its place within its correlation, and `previous` the leaf hash of the entry before it there.
+    `occurred_at` is when its transaction began, and `recorded_at` when it was written.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -90,9 +89,6 @@ class Entry(Row):
     payload = models.BinaryField()
     occurred_at = models.DateTimeField()
     recorded_at = models.DateTimeField()
-    sequence = models.BigIntegerField(null=True)
-    previous = models.BinaryField(null=True)
-    leaf_hash = models.BinaryField()
 
     class Meta(Row.Meta):
         abstract = False
@@ -124,10 +120,11 @@ class Entry(Row):
         return hasattr(self, "leaf")
 
     def leaf_bytes(self, origin: str) -> bytes:
-        """The canonical JSON that is hashed into the log with this origin."""
+        """The canonical JSON that is hashed into the log with this origin, once it is sealed."""
         about = (self.correlation, self.actor, self.subject, bytes(self.payload))
-        previous = bytes(self.previous) if self.previous else None
-        stamp = Stamp(self.occurred_at, self.recorded_at, self.sequence, previous)
+        leaf: Leaf = self.leaf
+        previous = bytes(leaf.previous) if leaf.previous else None
+        stamp = Stamp(self.occurred_at, self.recorded_at, leaf.sequence, previous)
         return leaf_bytes(Draft(self.id, self.kind, *about), stamp, origin=origin)
 
 
@@ -199,11 +196,16 @@ class HoldRelease(Row):
 
 
 class Leaf(Row):
-    """A sealed entry's place in the tree."""
+    """A sealed entry's place in the tree, and in its correlation: the number `sequence`, after the
+    entry whose leaf hash is `previous`.
+    """
 
     entry = models.OneToOneField(Entry, models.DO_NOTHING, primary_key=True, related_name="leaf")
     log = models.ForeignKey(Log, models.DO_NOTHING, related_name="+")
     index = models.BigIntegerField()
+    correlation = models.UUIDField(null=True)
+    sequence = models.BigIntegerField(null=True)
+    previous = models.BinaryField(null=True)
     leaf_hash = models.BinaryField()
 
     class Meta(Row.Meta):

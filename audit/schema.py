@@ -30,50 +30,47 @@ TABLES = (
         role_name name NOT NULL UNIQUE,
         created_at timestamptz NOT NULL DEFAULT clock_timestamp()
     )""",
-    r"""CREATE TABLE audit.entry (
+    # What its columns may hold is for the trigger `stamp` to say.
+    """CREATE TABLE audit.entry (
         id uuid NOT NULL,
         log_id uuid NOT NULL,
-        kind text NOT NULL CHECK (kind ~ '^[a-z][a-z0-9_.]{{0,99}}\Z'),
+        kind text NOT NULL,
         correlation uuid,
-        actor_kind text NOT NULL CHECK (actor_kind IN ('member', 'agent', 'client_app', 'system')),
-        actor_id text NOT NULL CHECK (octet_length(actor_id) < 256),
-        actor_version text CHECK (octet_length(actor_version) < 256),
-        actor_means text CHECK (actor_means ~ '^[a-z_]{{1,30}}\Z'),
-        on_behalf_of text CHECK (on_behalf_of
-            ~ '^([0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}|[0-9a-f]{{16}})\Z'),
+        actor_kind text NOT NULL,
+        actor_id text NOT NULL,
+        actor_version text,
+        actor_means text,
+        on_behalf_of text,
         subject uuid,
-        payload bytea NOT NULL
-            CHECK (octet_length(payload) <= 62464)
-            CHECK (position('\x0a'::bytea IN payload) = 0)
-            CHECK (convert_from(payload, 'UTF8') IS JSON OBJECT),
+        payload bytea NOT NULL,
         occurred_at timestamptz NOT NULL,
         recorded_at timestamptz NOT NULL,
-        sequence bigint CHECK (sequence >= 0),
-        previous bytea CHECK (octet_length(previous) = 32),
-        leaf_hash bytea NOT NULL CHECK (octet_length(leaf_hash) = 32),
-        PRIMARY KEY (log_id, id),
-        CHECK (concat_ws('', actor_id, actor_version) !~ '[[:cntrl:]]'),
-        CHECK ((correlation IS NULL) = (sequence IS NULL)),
-        CHECK ((previous IS NULL) = (coalesce(sequence, 0) = 0))
+        PRIMARY KEY (log_id, id)
     )""",
-    """CREATE UNIQUE INDEX entry_sequence ON audit.entry (log_id, correlation, sequence)
+    """CREATE INDEX entry_correlation ON audit.entry (log_id, correlation)
         WHERE correlation IS NOT NULL""",
     "CREATE INDEX entry_kind ON audit.entry (log_id, kind, id)",
     """CREATE TABLE audit.pending (
         log_id uuid NOT NULL,
-        recorded_at timestamptz NOT NULL
-            CHECK (recorded_at > '2000-01-02' AND recorded_at < '3000-01-01'),
+        ordinal bigint GENERATED ALWAYS AS IDENTITY,
         entry_id uuid NOT NULL,
-        PRIMARY KEY (log_id, recorded_at, entry_id)
+        PRIMARY KEY (log_id, ordinal)
     )""",
     """CREATE TABLE audit.leaf (
         log_id uuid NOT NULL,
         index bigint NOT NULL CHECK (index >= 0),
         entry_id uuid NOT NULL,
+        correlation uuid,
+        sequence bigint CHECK (sequence >= 0),
+        previous bytea CHECK (octet_length(previous) = 32),
         leaf_hash bytea NOT NULL CHECK (octet_length(leaf_hash) = 32),
         PRIMARY KEY (log_id, index),
-        UNIQUE (log_id, entry_id)
+        UNIQUE (log_id, entry_id),
+        CHECK ((correlation IS NULL) = (sequence IS NULL)),
+        CHECK ((previous IS NULL) = (coalesce(sequence, 0) = 0))
     )""",
+    """CREATE UNIQUE INDEX leaf_sequence ON audit.leaf (log_id, correlation, sequence)
+        WHERE correlation IS NOT NULL""",
     """CREATE TABLE audit.tile (
         log_id uuid NOT NULL,
         level smallint NOT NULL CHECK (level BETWEEN 0 AND 63),
@@ -191,11 +188,11 @@ GRANTS = (
     # Without what the database stamps: no caller can choose it.
     """GRANT INSERT (id, log_id, kind, correlation, actor_kind, actor_id, actor_version,
         actor_means, on_behalf_of, subject, payload) ON audit.entry TO {tenants}""",
-    "GRANT INSERT ON audit.pending TO {tenants}",
     "GRANT INSERT (log_id, entry_id, subject, sealed) ON audit.body TO {tenants}",
     "GRANT INSERT (id, log_id, name_code, wrapped) ON audit.subject_key TO {tenants}",
     "GRANT DELETE ON audit.pending TO {sequencer}",
-    "GRANT INSERT (log_id, index, entry_id, leaf_hash) ON audit.leaf TO {sequencer}",
+    """GRANT INSERT (log_id, index, entry_id, correlation, sequence, previous, leaf_hash)
+        ON audit.leaf TO {sequencer}""",
     "GRANT INSERT (log_id, level, index, hashes, root) ON audit.tile TO {sequencer}",
     "GRANT INSERT (log_id, size, root, frontier) ON audit.tree_head TO {sequencer}",
     "GRANT INSERT (log_id, size, note, verifier_key) ON audit.checkpoint TO {sequencer}",

@@ -20,14 +20,17 @@ from uuid import UUID
 
 from psycopg import Connection, Cursor, Error, OperationalError
 
-from audit import checkpoints, recoveries, roles, stored_tiles
+from audit import checkpoints, proofs, recoveries, roles, stored_tiles
 from audit.checkpoints import Checkpoint
+from audit.entries import RECORDED, SUPPLIED, leaf_of_row
+from audit.errors import Problem
 from audit.guard import Guard, GuardUnusable
 from audit.note_keys import PrivateKey
 from audit.proofs import Frontier
 from audit.tiles import Filled, Tiling
 
 BATCH = 2_000
+CORRELATION = list(SUPPLIED).index("correlation")
 # Settings of a server on which a commit lasts.
 MUST_BE_ON = ("fsync", "full_page_writes", "synchronous_commit")
 
@@ -42,41 +45,42 @@ WHERE EXISTS (SELECT FROM audit.pending WHERE log_id = log.id)
 ORDER BY log.id
 """
 
-# The time is the database's own, and of an entry: a marker alone could be anybody's.
 BEHIND = """
 SELECT EXISTS (
-  SELECT FROM audit.pending JOIN audit.entry ON entry.id = pending.entry_id
-  WHERE entry.log_id = pending.log_id
-    AND entry.recorded_at < clock_timestamp() - make_interval(secs => %s)
-    AND NOT EXISTS (SELECT FROM audit.leaf WHERE leaf.entry_id = entry.id)
+  SELECT FROM audit.pending JOIN audit.entry
+    ON entry.log_id = pending.log_id AND entry.id = pending.entry_id
+  WHERE entry.recorded_at < clock_timestamp() - make_interval(secs => %s)
 )
 """
 
 LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('audit.sequencer ' || %s::text, 0))"
+ORIGIN = "SELECT origin FROM audit.log WHERE id = %s"
 HEAD = "SELECT size, frontier FROM audit.tree_head WHERE log_id = %s ORDER BY size DESC LIMIT 1"
 
-# A batch is in the order of recording, by the database's clock; an entry whose transaction took
-# long comes later. By keys, not joins: the plan stays the same without statistics.
-# A marker of no entry, or of a sealed one, is dropped: a tenant's role could insert such a thing.
-BATCH_OF = """
-SELECT recorded_at, entry_id FROM audit.pending WHERE log_id = %s
-ORDER BY recorded_at, entry_id LIMIT %s
-"""
+# A batch is in the order of recording; an entry whose transaction took long comes later.
+# By keys, not joins: the plan stays the same without statistics.
 TAKE = """
-DELETE FROM audit.pending WHERE log_id = %s AND recorded_at <= %s AND entry_id = ANY(%s)
+DELETE FROM audit.pending WHERE log_id = %(log)s AND ordinal = ANY(ARRAY(
+    SELECT ordinal FROM audit.pending WHERE log_id = %(log)s ORDER BY ordinal LIMIT %(limit)s
+)) RETURNING ordinal, entry_id
 """
-READ = """
-SELECT entry.id, entry.leaf_hash FROM audit.entry
-WHERE entry.log_id = %s AND entry.id = ANY(%s)
-  AND NOT EXISTS (SELECT FROM audit.leaf
-    WHERE leaf.log_id = entry.log_id AND leaf.entry_id = entry.id)
-ORDER BY entry.recorded_at, entry.sequence, entry.id
+READ = f"SELECT {RECORDED} FROM audit.entry WHERE log_id = %s AND id = ANY(%s)"  # noqa: S608
+# The newest leaf of each correlation.
+NEWEST = """
+SELECT asked.correlation, newest.sequence, newest.leaf_hash
+FROM unnest(%s::uuid[]) AS asked (correlation)
+CROSS JOIN LATERAL (
+    SELECT sequence, leaf_hash FROM audit.leaf
+    WHERE log_id = %s AND leaf.correlation = asked.correlation ORDER BY sequence DESC LIMIT 1
+) AS newest
 """
 
 ADD_LEAVES = """
-INSERT INTO audit.leaf (log_id, index, entry_id, leaf_hash)
-SELECT %s, %s + ordinality - 1, entry_id, leaf_hash
-FROM unnest(%s::uuid[], %s::bytea[]) WITH ORDINALITY AS made (entry_id, leaf_hash, ordinality)
+INSERT INTO audit.leaf (log_id, index, entry_id, correlation, sequence, previous, leaf_hash)
+SELECT %s, %s + ordinality - 1, made.entry_id, made.correlation, made.sequence, made.previous,
+    made.leaf_hash
+FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::bytea[], %s::bytea[])
+    WITH ORDINALITY AS made (entry_id, correlation, sequence, previous, leaf_hash, ordinality)
 """
 ADD_TILES = """
 INSERT INTO audit.tile (log_id, level, index, hashes, root)
@@ -94,6 +98,23 @@ PUBLISH = """
 INSERT INTO audit.checkpoint (log_id, size, note, verifier_key) VALUES (%s, %s, %s, %s)
 ON CONFLICT DO NOTHING
 """
+
+
+class EntryMissing(Problem):
+    """The entry {entry} of the ledger {log} waits to be sealed, and is not there."""
+
+    code = "entry_missing"
+    status = 500
+
+
+class Leaf(NamedTuple):
+    """An entry's leaf, and its place in its correlation."""
+
+    entry_id: UUID
+    correlation: UUID | None
+    sequence: int | None
+    previous: bytes | None
+    leaf_hash: bytes
 
 
 class Cycle(NamedTuple):
@@ -119,7 +140,7 @@ def run_once(connection: Connection, *keys: PrivateKey, guard: Guard, batch: int
                 publish(connection, log, *keys, guard=guard)
         except OperationalError:
             raise
-        except (Error, ValueError, OSError, GuardUnusable):
+        except (Error, ValueError, OSError, GuardUnusable, EntryMissing):
             logger.exception("The ledger %s can't be sealed; its entries stay pending.", log)
     return Cycle(len(logs), sealed)
 
@@ -142,31 +163,47 @@ def seal(connection: Connection, log: UUID, *, limit: int = BATCH) -> int:
 
     1. Take the log's lock, or leave it to whoever has it. 2. Read the tree head. 3. Take a batch
     off the queue. 4. Write leaves and the new head. All of it commits, or none.
+    Raises EntryMissing.
     """
     with connection.transaction(), connection.cursor() as cursor, _as_sequencer(connection, cursor):
         locked = cursor.execute(LOCK, [log]).fetchone()
         if locked != (True,):
             return 0
-        head = cursor.execute(HEAD, [log]).fetchone() or (0, [])
-        batch = cursor.execute(BATCH_OF, [log, limit]).fetchall()
-        ids = [id_ for _, id_ in batch]
-        if not batch:
-            return 0
-        cursor.execute(TAKE, [log, batch[-1][0], ids])
-        rows = cursor.execute(READ, [log, ids]).fetchall()
-        if rows:
-            _extend(cursor, log, Frontier(*head), rows)
-    return len(rows)
+        taken = cursor.execute(TAKE, {"log": log, "limit": limit}).fetchall()
+        if taken:
+            _extend(cursor, log, _leaves(cursor, log, [id_ for _, id_ in sorted(taken)]))
+    return len(taken)
 
 
-def _extend(
-    cursor: Cursor[Any], log: UUID, tree: Frontier, rows: Sequence[tuple[UUID, bytes]]
-) -> None:
-    ids, hashes = [id_ for id_, _ in rows], [made for _, made in rows]
+def _leaves(cursor: Cursor[Any], log: UUID, ids: list[UUID]) -> list[Leaf]:
+    """The leaves of these entries, in this order: each takes the next place in its correlation."""
+    (origin,) = cursor.execute(ORIGIN, [log]).fetchone() or (None,)
+    rows = {row[0]: row for row in cursor.execute(READ, [log, ids]).fetchall()}
+    if missing := [id_ for id_ in ids if id_ not in rows]:
+        raise EntryMissing(entry=str(missing[0]), log=str(log))
+    runs = list({rows[id_][CORRELATION] for id_ in ids} - {None})
+    newest: dict[UUID, tuple[int, bytes]] = {
+        run: (sequence, leaf_hash)
+        for run, sequence, leaf_hash in cursor.execute(NEWEST, [runs, log]).fetchall()
+    }
+    leaves = []
+    for id_ in ids:
+        run = rows[id_][CORRELATION]
+        before, previous = newest.get(run, (-1, None))
+        sequence = before + 1 if run else None
+        made = proofs.leaf_hash(leaf_of_row((*rows[id_], sequence, previous, origin)))
+        leaves.append(Leaf(id_, run, sequence, previous, made))
+        if sequence is not None:
+            newest[run] = (sequence, made)
+    return leaves
+
+
+def _extend(cursor: Cursor[Any], log: UUID, leaves: Sequence[Leaf]) -> None:
+    tree = Frontier(*(cursor.execute(HEAD, [log]).fetchone() or (0, [])))
     # The hashes of partial tiles are read from leaves, so the new ones are written afterwards.
     tiling = Tiling(tree, stored_tiles.reader(cursor, log))
-    filled = tiling.extend(hashes)
-    cursor.execute(ADD_LEAVES, [log, tree.size, ids, hashes])
+    filled = tiling.extend([leaf.leaf_hash for leaf in leaves])
+    cursor.execute(ADD_LEAVES, [log, tree.size, *map(list, zip(*leaves, strict=True))])
     columns = [list(column) for column in zip(*map(_columns, filled), strict=True)]
     if columns:
         cursor.execute(ADD_TILES, [log, *columns])

@@ -38,9 +38,6 @@ class Migration(migrations.Migration):
                 ('payload', models.BinaryField()),
                 ('occurred_at', models.DateTimeField()),
                 ('recorded_at', models.DateTimeField()),
-                ('sequence', models.BigIntegerField(null=True)),
-                ('previous', models.BinaryField(null=True)),
-                ('leaf_hash', models.BinaryField()),
             ],
             options={
                 'db_table': '"audit"."entry"',
@@ -109,6 +106,9 @@ class Migration(migrations.Migration):
             fields=[
                 ('entry', models.OneToOneField(on_delete=django.db.models.deletion.DO_NOTHING, primary_key=True, related_name='leaf', serialize=False, to='audit.entry')),
                 ('index', models.BigIntegerField()),
+                ('correlation', models.UUIDField(null=True)),
+                ('sequence', models.BigIntegerField(null=True)),
+                ('previous', models.BinaryField(null=True)),
                 ('leaf_hash', models.BinaryField()),
             ],
             options={

@@ -18,7 +18,7 @@ from psycopg import sql
 
 from audit import ledger, sequencer
 from audit.checkpoints import Checkpoint
-from audit.entries import RECORD, Draft, draft, rows_of
+from audit.entries import Draft, draft, keeping, recording
 from audit.events import SYSTEM, Actor, Bound, Event, Private
 from audit.guard import Guard
 from audit.management.commands.run_sequencer import connection_parameters
@@ -99,7 +99,9 @@ def record_all(raw: psycopg.Connection, log: OwnLog, drafts: Sequence[Draft]) ->
     """Record `drafts` in one statement and one transaction, over `raw`."""
     with raw.transaction():
         raw.execute("SELECT set_config('role', %s, true)", [log.role])
-        raw.execute(RECORD, [rows_of(drafts)])
+        raw.execute(*recording(drafts))
+        if kept := keeping(drafts):
+            raw.execute(*kept)
 
 
 def record_committed(raw: psycopg.Connection, log: OwnLog, count: int) -> list[UUID]:

@@ -81,18 +81,12 @@ VALUES (%s, %s, 'test.forged', 'system', 'x', %s{})
 
 
 @pytest.mark.parametrize(
-    ("column", "value"),
-    [
-        ("occurred_at", "'2001-01-01'"),
-        ("recorded_at", "'2001-01-01'"),
-        ("sequence", "0"),
-        ("previous", "sha256('')"),
-        ("leaf_hash", "sha256('')"),
-    ],
+    "column",
+    ["occurred_at", "recorded_at"],
 )
-def test_nobody_can_say_when_or_where_an_entry_was_recorded(own_log: OwnLog, column, value):
+def test_nobody_can_say_when_an_entry_was_recorded(own_log: OwnLog, column: str):
     values = [uuid4(), own_log.id, b"{}"]
-    assert _is_denied(INSERT.format(f", {column}", f", {value}"), values)
+    assert _is_denied(INSERT.format(f", {column}", ", '2001-01-01'"), values)
     assert not _is_denied(INSERT.format("", ""), values)
     assert queries.entries(kind="test.forged").get().recorded_at.year > 2001
 
@@ -100,8 +94,9 @@ def test_nobody_can_say_when_or_where_an_entry_was_recorded(own_log: OwnLog, col
 def test_a_tenant_can_not_write_into_anothers_log(own_log: OwnLog, other_log: OwnLog):
     act_as(own_log.role)
     assert _is_denied(INSERT.format("", ""), [uuid4(), other_log.id, b"{}"])
-    pending = "INSERT INTO audit.pending (log_id, recorded_at, entry_id) VALUES (%s, now(), %s)"
-    assert _is_denied(pending, [other_log.id, uuid4()])
+    pending = "INSERT INTO audit.pending (log_id, entry_id) VALUES (%s, %s)"
+    for log in (own_log, other_log):
+        assert _is_denied(pending, [log.id, uuid4()])
     body = "INSERT INTO audit.body (log_id, entry_id, subject, sealed) VALUES (%s, %s, %s, '')"
     assert _is_denied(body, [other_log.id, uuid4(), uuid4()])
     key = "INSERT INTO audit.subject_key (id, log_id, name_code, wrapped) VALUES (%s, %s, %s, '')"

@@ -16,7 +16,7 @@ from psycopg.errors import InsufficientPrivilege
 
 from audit import bundles, erasing, holds, ledger, queries, retention, roles, subjects
 from audit.bodies import Subject
-from audit.entries import RECORD, draft, rows_of
+from audit.entries import draft, recording
 from audit.events import SYSTEM, Actor, HoldPlaced, RetentionApplied, SubjectErased
 from audit.holds import HoldEnded, HoldUnknown, UnderHold
 from audit.models import Body, Entry, Hold
@@ -60,6 +60,7 @@ def _filename(entry: UUID) -> Any:
 
 def test_who_is_erased_can_be_read_no_more_and_every_proof_stays(own_log: OwnLog, tmp_path: Path):
     theirs, others = _upload(ERIKA), _upload(JONAS)
+    publish()
     before = queries.access_entry(theirs).leaf_bytes(own_log.origin)
     erased = _erase()
     assert (_filename(theirs), _filename(others)) == (None, "person:Jonas.pdf")
@@ -95,7 +96,7 @@ def test_what_comes_under_a_destroyed_key_is_recorded_without_its_body(own_log: 
     )
     late = draft(event, actor=SYSTEM, subject=subject)
     with connection.cursor() as cursor:
-        cursor.execute(RECORD, [rows_of([late])])
+        cursor.execute(*recording([late]))
         assert cursor.rowcount == 1
     assert queries.access_entry(late.id).subject == subject.id
     assert not Body.objects.exists()

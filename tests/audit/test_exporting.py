@@ -62,7 +62,7 @@ def test_a_large_log_has_full_tiles_and_proofs_to_hand_out(own_log: OwnLog, tmp_
     assert (tmp_path / "bundle" / "tile" / "1" / "000.p" / "1").stat().st_size == 32
     assert len(list((tmp_path / "bundle" / layout.PROOFS).iterdir())) == bundles.MOST_PROOFS
     text = (tmp_path / "bundle" / layout.PROOFS / "7.tlog-proof").read_text()
-    leaf = bytes(queries.entries().get(leaf__index=7).leaf_hash)
+    leaf = bytes(queries.entries().get(leaf__index=7).leaf.leaf_hash)
     key = parse_key(queries.latest_checkpoint().verifier_key)
     assert tlog_proof.verify(text, leaf, key).size == 300
     assert _judged(tmp_path / "bundle").verdict == "whole"

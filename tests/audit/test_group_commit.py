@@ -13,7 +13,7 @@ from own_logs import Confided, NoteTaken, OwnLog, ask, direct
 from psycopg_pool import AsyncConnectionPool
 
 from audit import bodies
-from audit.entries import RECORD, EntryTooLarge, draft
+from audit.entries import EntryTooLarge, draft
 from audit.events import SYSTEM
 from audit.group_commit import GroupCommit, LedgerUnavailable
 from audit.ledger import NoLedger
@@ -128,7 +128,7 @@ async def test_a_tenant_whose_log_is_missing_is_told_so(parameters, committed_lo
 async def test_a_failed_batch_fails_everybody_in_it_and_records_nothing(
     parameters, committed_log, monkeypatch
 ):
-    monkeypatch.setattr("audit.group_commit.RECORD", f"oops {RECORD}")
+    monkeypatch.setattr("audit.group_commit.recording", lambda drafts: ("oops", []))
     async with commits(parameters) as group:
         answers = await asyncio.gather(
             *(

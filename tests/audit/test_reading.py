@@ -27,7 +27,8 @@ def test_entries_come_newest_first_with_their_leaves(own_log: OwnLog):
     assert [entry.index for entry in found] == [None, 2, 1, 0]
     assert [entry.sealed for entry in found] == [False, True, True, True]
     assert all(
-        entry.leaf_hash == proofs.leaf_hash(entry.leaf_bytes(own_log.origin)) for entry in found[1:]
+        entry.leaf.leaf_hash == proofs.leaf_hash(entry.leaf_bytes(own_log.origin))
+        for entry in found[1:]
     )
 
 

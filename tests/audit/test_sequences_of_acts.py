@@ -31,7 +31,7 @@ RUNS = [None, UUID(int=1), UUID(int=2)]
 COUNTS = st.integers(1, 300)
 KEYS = [Ed25519PrivateKey.from_private_bytes(bytes([n] * 32)) for n in range(1, 4)]
 
-RECORDED = "SELECT id, correlation, sequence, previous, leaf_hash FROM audit.entry"
+PLACED = "SELECT entry_id, correlation, sequence, previous, leaf_hash FROM audit.leaf"
 SEALED = "SELECT entry_id, leaf_hash FROM audit.leaf ORDER BY index"
 INDEXES = "SELECT min(index), max(index), count(*) FROM audit.leaf"
 WAITING = "SELECT entry_id FROM audit.pending"
@@ -109,7 +109,7 @@ class Acts(RuleBasedStateMachine):
         ((least, most, count),) = ask(self.raw, self.log, INDEXES)
         assert (least or 0, (most or 0) + 1 if count else 0) == (0, count)
         runs: dict[UUID, dict[int, tuple[bytes | None, bytes]]] = {}
-        for _, run, sequence, *hashes in ask(self.raw, self.log, RECORDED):
+        for _, run, sequence, *hashes in ask(self.raw, self.log, PLACED):
             if run is not None:
                 runs.setdefault(run, {})[sequence] = tuple(hashes)
         for run in runs.values():

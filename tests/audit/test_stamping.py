@@ -1,4 +1,4 @@
-"""The only place that tests what the database itself puts on an entry: times, place, leaf hash."""
+"""The only place that tests what an entry is given: its times, and its place in its run."""
 
 from __future__ import annotations
 
@@ -16,19 +16,24 @@ from django.db import DataError, IntegrityError, connection, transaction
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from own_logs import NoteTaken, OwnLog, act_as, ask, direct, record_all
-from psycopg.errors import InsufficientPrivilege, UniqueViolation
+from psycopg.errors import (
+    CharacterNotInRepertoire,
+    CheckViolation,
+    InsufficientPrivilege,
+    LockNotAvailable,
+)
 from psycopg_pool import AsyncConnectionPool
 
-from audit import canonical, ledger, proofs, queries
+from audit import canonical, ledger, proofs, queries, sequencer
 from audit.entries import (
-    RECORD,
     ROW,
+    SUPPLIED,
     Draft,
     draft,
     fields_of,
     leaf_of_row,
+    recording,
     rfc3339,
-    rows_of,
 )
 from audit.events import SYSTEM, Actor
 from audit.group_commit import GroupCommit
@@ -36,12 +41,14 @@ from audit.ids import new_id
 from audit.management.commands.run_sequencer import connection_parameters
 
 STAMPED = f"""
-SELECT entry.leaf_hash, {ROW} FROM audit.entry JOIN audit.log ON log.id = entry.log_id
-WHERE entry.id = ANY(%s) ORDER BY entry.recorded_at, entry.sequence
+SELECT leaf.leaf_hash, {ROW} FROM audit.entry JOIN audit.log ON log.id = entry.log_id
+JOIN audit.leaf ON leaf.log_id = entry.log_id AND leaf.entry_id = entry.id
+WHERE entry.id = ANY(%s)
 """  # noqa: S608  (a constant of column names)
 IN_PLACE = """
-SELECT correlation, sequence, previous, leaf_hash, recorded_at, id FROM audit.entry
-WHERE correlation = ANY(%s) ORDER BY correlation, sequence
+SELECT leaf.correlation, sequence, previous, leaf_hash, recorded_at, id
+FROM audit.leaf JOIN audit.entry ON entry.id = leaf.entry_id
+WHERE leaf.correlation = ANY(%s) ORDER BY leaf.correlation, sequence
 """
 
 NASTY = ['"', "\\", '\\"', "\\u0041", "</script>", "é", "\u00a0x", "\U0001f600", "ß" * 127, "", "'"]
@@ -85,6 +92,11 @@ WIDEST = Draft(
 )
 
 
+def _seal(log: OwnLog) -> None:
+    while sequencer.seal(connection.connection, log.id, limit=100):
+        pass
+
+
 def _as_hashed(made: Draft, of: dict, log: OwnLog) -> bytes:
     """The leaf as the contract words it, made by nobody's code but RFC 8785's."""
     actor = {"id": made.actor.id, "kind": made.actor.kind, "means": made.actor.means}
@@ -112,11 +124,10 @@ def _as_hashed(made: Draft, of: dict, log: OwnLog) -> bytes:
 )
 @given(drafts=st.lists(DRAFTS, min_size=1, max_size=6))
 @example(drafts=[WIDEST])
-def test_the_database_hashes_the_leaf_that_everybody_else_composes(
-    own_log: OwnLog, drafts: list[Draft]
-):
+def test_the_leaf_is_what_the_contract_says_of_the_rows(own_log: OwnLog, drafts: list[Draft]):
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(RECORD, [rows_of(drafts)])
+        cursor.execute(*recording(drafts))
+        _seal(own_log)
         cursor.execute(STAMPED, [[made.id for made in drafts]])
         rows = {row[1]: row for row in cursor.fetchall()}
         transaction.set_rollback(True)
@@ -137,12 +148,13 @@ def test_a_name_that_our_code_would_refuse_is_refused_or_hashed_alike(
     made = msgspec.structs.replace(draft(NoteTaken(note="n"), actor=SYSTEM), actor=actor)
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(RECORD, [rows_of([made])])
+            cursor.execute(*recording([made]))
     except (DataError, IntegrityError):
         return
+    _seal(own_log)
     entry = queries.access_entry(made.id)
     assert entry.actor == actor
-    assert entry.leaf_hash == proofs.leaf_hash(entry.leaf_bytes(own_log.origin))
+    assert entry.leaf.leaf_hash == proofs.leaf_hash(entry.leaf_bytes(own_log.origin))
 
 
 def test_the_times_are_the_servers(own_log: OwnLog):
@@ -162,17 +174,23 @@ def test_the_times_are_the_servers(own_log: OwnLog):
 
 
 def test_without_a_correlation_an_entry_has_no_place(own_log: OwnLog):
-    for _ in range(2):
-        entry = queries.access_entry(ledger.record(NoteTaken(note="n"), actor=SYSTEM))
-        assert entry.sequence is entry.previous is None
+    made = [ledger.record(NoteTaken(note="n"), actor=SYSTEM) for _ in range(2)]
+    _seal(own_log)
+    for id_ in made:
+        leaf = queries.access_entry(id_).leaf
+        assert leaf.correlation is leaf.sequence is leaf.previous is None
 
 
 def test_within_a_correlation_each_entry_names_the_one_before(own_log: OwnLog):
     one, other = uuid4(), uuid4()
     for run in (one, other, one, one, other):
         ledger.record(NoteTaken(note="n"), actor=SYSTEM, correlation=run)
+        if run == other:
+            _seal(own_log)  # now within a batch, now across two
+    _seal(own_log)
     for run, size in ((one, 3), (other, 2)):
-        of_run = list(queries.entries(correlation=run).order_by("sequence"))
+        found = queries.entries(correlation=run).order_by("leaf__sequence")
+        of_run = [entry.leaf for entry in found]
         assert [entry.sequence for entry in of_run] == list(range(size))
         assert [entry.previous for entry in of_run[1:]] == [
             entry.leaf_hash for entry in of_run[:-1]
@@ -185,11 +203,14 @@ def test_the_same_correlation_in_another_log_begins_at_0(own_log: OwnLog, other_
     for log in (own_log, other_log):
         act_as(log.role)
         made = ledger.record(NoteTaken(note="n"), actor=SYSTEM, correlation=run)
-        assert queries.access_entry(made).sequence == 0
+        _seal(log)
+        assert queries.access_entry(made).leaf.sequence == 0
 
 
 def _assert_in_place(raw: psycopg.Connection, log: OwnLog, sizes: dict[UUID, int]) -> list[UUID]:
     """Each correlation has so many entries, numbered without a gap, each naming the one before."""
+    while sequencer.seal(raw, log.id, limit=150):
+        pass
     rows = ask(raw, log, IN_PLACE, list(sizes))
     for run, size in sizes.items():
         of_run = [row for row in rows if row[0] == run]
@@ -240,12 +261,77 @@ def test_a_snapshot_of_before_can_not_double_a_place(committed_log: OwnLog):
     run = uuid4()
     with direct() as early, direct() as late:
         early.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        with early.transaction(force_rollback=True):
+        with early.transaction():
             early.execute("SELECT FROM pg_class LIMIT 1")
             record_all(late, committed_log, _notes([run]))
-            with pytest.raises(UniqueViolation):
-                record_all(early, committed_log, _notes([run]))
-        _assert_in_place(late, committed_log, {run: 1})
+            record_all(early, committed_log, _notes([run]))
+        _assert_in_place(late, committed_log, {run: 2})
+
+
+def test_a_batch_is_in_the_order_of_recording_whatever_the_servers_clock_does(
+    committed_log: OwnLog,
+):
+    run = uuid4()
+    backwards = _notes([run, run, run])[::-1]  # ids tell the time too
+    with direct() as raw:
+        for each in backwards:
+            record_all(raw, committed_log, [each])
+        kept = _assert_in_place(raw, committed_log, {run: 3})
+    assert kept == [each.id for each in backwards]
+
+
+def test_a_run_is_recorded_by_one_transaction_at_a_time(committed_log: OwnLog):
+    run = uuid4()
+    with direct() as first, direct() as second:
+        with first.transaction():
+            record_all(first, committed_log, _notes([run]))
+            second.execute("SET lock_timeout = '100ms'")
+            with pytest.raises(LockNotAvailable):
+                record_all(second, committed_log, _notes([run]))
+            record_all(second, committed_log, _notes([uuid4()]))
+        record_all(second, committed_log, _notes([run]))
+
+
+MALFORMED = {
+    "kind": ["Upper", "", "a" * 101, "a b", "a\n", "9a"],
+    "actor_kind": ["person", "", "member "],
+    "actor_id": ["x" * 256, "ß" * 128, "a\nb", "\x01"],
+    "actor_version": ["x" * 256, "\t"],
+    "actor_means": ["", "Session", "a" * 31, "a\n"],
+    "on_behalf_of": ["Erika Mustermann", "0123456789ABCDEF", "0" * 16 + "\n", ""],
+    "payload": [b"", b"{", b"[]", b"1", b'{"a":\n1}', b'{"a":"' + b"x" * 62_460 + b'"}', b"\xff{}"],
+}
+
+
+@pytest.mark.parametrize(
+    ("column", "number"),
+    [(column, n) for column, values in MALFORMED.items() for n in range(len(values))],
+)
+def test_the_database_refuses_a_malformed_entry_and_names_the_column(
+    own_log: OwnLog, column: str, number: int
+):
+    made = draft(NoteTaken(note="n"), actor=SYSTEM)
+    query, parameters = recording([made])
+    parameters[list(SUPPLIED).index(column)] = MALFORMED[column][number]
+    with (
+        pytest.raises((IntegrityError, DataError)) as refused,
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(query, parameters)
+    cause = refused.value.__cause__
+    assert isinstance(cause, CheckViolation | CharacterNotInRepertoire)
+    assert isinstance(cause, CharacterNotInRepertoire) or cause.diag.column_name == column
+
+
+def test_no_entry_escapes_being_sealed_and_nobody_else_can_queue(committed_log: OwnLog):
+    with direct() as raw:
+        record_all(raw, committed_log, _notes([None, None]))
+        assert ask(raw, committed_log, "SELECT count(*)::int FROM audit.pending") == [(2,)]
+        again = "INSERT INTO audit.pending (log_id, entry_id) SELECT log_id, id FROM audit.entry"
+        for statement in (again, "DELETE FROM audit.pending"):
+            with pytest.raises(InsufficientPrivilege):
+                ask(raw, committed_log, statement)
 
 
 async def test_commits_of_many_requests_place_each_run_for_itself(committed_log: OwnLog):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -11,7 +12,7 @@ from django.db import connection
 from own_logs import KEY, NoteTaken, OwnLog, act_as, publish
 
 from audit import proofs, queries, roles, sequencer, stored_tiles, tiles
-from audit.entries import RECORD, draft, rows_of
+from audit.entries import draft, recording
 from audit.events import SYSTEM
 from audit.guard import Guard
 from audit.proofs import Frontier
@@ -31,7 +32,7 @@ def _rows(query: str) -> list[tuple]:
 def _record(count: int) -> None:
     drafts = [draft(NoteTaken(note="n", number=n), actor=SYSTEM) for n in range(count)]
     with connection.cursor() as cursor:
-        cursor.execute(RECORD, [rows_of(drafts)])
+        cursor.execute(*recording(drafts))
 
 
 def _leaves() -> list[bytes]:
@@ -116,6 +117,11 @@ def test_proofs_from_stored_tiles_hold(own_log: OwnLog):
         assert proofs.verify_consistency(old, new, *ends, path)
 
 
+def _columns(hashes: list[bytes]) -> list[list[Any]]:
+    nothing: list[Any] = [None] * len(hashes)
+    return [[uuid4() for _ in hashes], nothing, nothing, nothing, hashes]
+
+
 def _as_if_it_had_grown(log: OwnLog, leaves: list[bytes]) -> None:
     """Store a tree over `leaves`, as the sequencer would have, without the entries."""
     tiling = Tiling()
@@ -124,8 +130,7 @@ def _as_if_it_had_grown(log: OwnLog, leaves: list[bytes]) -> None:
     database = connection.settings_dict["NAME"]
     with connection.cursor() as cursor, roles.acting_as(cursor, roles.sequencer_of(database)):
         hashes = leaves[partial:]
-        ids = [uuid4() for _ in hashes]
-        cursor.execute(sequencer.ADD_LEAVES, [log.id, partial, ids, hashes])
+        cursor.execute(sequencer.ADD_LEAVES, [log.id, partial, *_columns(hashes)])
         columns = [(tile.level, tile.index, tile.hashes, tile.root) for tile in filled]
         cursor.execute(sequencer.ADD_TILES, [log.id, *map(list, zip(*columns, strict=True))])
         head = [log.id, grown.size, grown.root(), grown.roots]
@@ -161,7 +166,7 @@ def test_a_tree_whose_leaves_are_not_those_of_its_head_is_not_continued(
         forged.append(leaf)
     database = connection.settings_dict["NAME"]
     with connection.cursor() as cursor, roles.acting_as(cursor, roles.sequencer_of(database)):
-        last = [[uuid4()], [b"\1" * 32]]
+        last = _columns([b"\1" * 32])
         cursor.execute(sequencer.ADD_LEAVES, [own_log.id, len(leaves), *last])
         head = [own_log.id, forged.size, forged.root(), forged.roots]
         cursor.execute(sequencer.ADD_HEAD, head)
