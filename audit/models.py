@@ -119,12 +119,21 @@ class Entry(Row):
         """Whether the sequencer has put it into the tree."""
         return hasattr(self, "leaf")
 
+    @property
+    def sequence(self) -> int | None:
+        """Its place within its correlation, from 0; None without one, and while it is not sealed."""
+        number: int | None = self.leaf.sequence if self.sealed else None
+        return number
+
+    @property
+    def previous(self) -> bytes | None:
+        """The leaf hash of the entry before it in its correlation, where it has one."""
+        return bytes(self.leaf.previous) if self.sealed and self.leaf.previous else None
+
     def leaf_bytes(self, origin: str) -> bytes:
         """The canonical JSON that is hashed into the log with this origin, once it is sealed."""
         about = (self.correlation, self.actor, self.subject, bytes(self.payload))
-        leaf: Leaf = self.leaf
-        previous = bytes(leaf.previous) if leaf.previous else None
-        stamp = Stamp(self.occurred_at, self.recorded_at, leaf.sequence, previous)
+        stamp = Stamp(self.occurred_at, self.recorded_at, self.sequence, self.previous)
         return leaf_bytes(Draft(self.id, self.kind, *about), stamp, origin=origin)
 
 

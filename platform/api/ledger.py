@@ -87,11 +87,11 @@ class Hex(serializers.Field[bytes, Any, str, bytes]):
 
 
 class EntryShown(serializers.Serializer[Any]):
-    """A recorded event. `index` is its place in the tree once it is sealed.
+    """A recorded event. `index` is its place in the tree, once it is sealed.
 
-    `sequence` is its place within its correlation, and `previous` the leaf hash of the entry before
-    it there. In `event`, private parts are commitments; `subject` is the pseudonym of the person
-    whose they are.
+    From then on `sequence` is its place within its correlation, and `previous` the leaf hash of the
+    entry before it there. In `event`, private parts are commitments; `subject` is the pseudonym of
+    the person whose they are.
     """
 
     id = serializers.UUIDField()

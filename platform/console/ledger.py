@@ -81,14 +81,11 @@ def entry(request: MemberRequest, entry: UUID) -> HttpResponse:
     """One entry with its canonical JSON, its leaf's hash and its proof. Looking is recorded."""
     row = ledgers.access_entry(entry, principal=request.principal)
     ledgers.view(row, by=request.principal)
-    leaf = row.leaf_bytes(queries.own_log().origin)
     context = {
         "entry": row,
         "names": names.known(),
-        "canonical": leaf.decode(),
         "pretty": sentences.as_json(row.event),
         "about": _about(row.kind),
-        "hash": proofs.leaf_hash(leaf).hex(),
     }
     try:
         context |= _proof(queries.inclusion(row))
@@ -113,7 +110,13 @@ def _proof(inclusion: Inclusion) -> dict[str, Any]:
         inclusion.path,
         bytes.fromhex(root),
     )
-    return {"inclusion": inclusion, "root": root, "holds": holds}
+    return {
+        "inclusion": inclusion,
+        "canonical": inclusion.leaf.decode(),
+        "hash": proofs.leaf_hash(inclusion.leaf).hex(),
+        "root": root,
+        "holds": holds,
+    }
 
 
 @enters("ledger")

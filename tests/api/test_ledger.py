@@ -137,6 +137,11 @@ def test_an_entry_says_when_where_in_its_run_and_by_what_means(
     estate: Estate, carol: Caller
 ) -> None:
     run = {"correlation": str(estate.run.pk), "page_size": 200}
+    early = carol.get("ledger/entries", run).json()["results"]
+    assert {(entry["index"], entry["sequence"], entry["previous"]) for entry in early} == {
+        (None, None, None)
+    }
+    seal()
     entries = carol.get("ledger/entries", run).json()["results"][::-1]
     assert [entry["sequence"] for entry in entries] == list(range(len(entries)))
     assert entries[0]["previous"] is None
