@@ -15,7 +15,7 @@ from countersign import configuration
 from countersign.configuration import Configuration
 from countersign.embedded import EmbeddedServerFailed
 from countersign.installation import Installation, running
-from countersign.processes import CannotRun
+from countersign.processes import INTERRUPTIONS, CannotRun
 from countersign.serve import interrupt, wait
 from countersign.supervision import supervised
 from demo import desk, refunding, story
@@ -53,7 +53,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m demo")
     parser.add_argument("--serve", type=int, default=1, choices=(0, 1), help="0: then stop")
     serve = bool(parser.parse_args().serve)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in INTERRUPTIONS:
         signal.signal(number, interrupt)
     narrator = Narrator()
     for name, value in ENVIRONMENT.items():

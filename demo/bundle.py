@@ -7,11 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import zstandard
+from audit.verify import opening
 
 ROOT = Path(__file__).resolve().parents[1]
 ENTRIES = "entries.jsonl"
@@ -45,12 +44,9 @@ def damaged(bundle: Path, kind: str) -> tuple[Path, int]:
     """A copy in which one bit of an entry of this kind is flipped: the copy, and its index."""
     unpacked = bundle.with_name(f"{bundle.name.removesuffix('.tar.zst')}-damaged")
     shutil.rmtree(unpacked, ignore_errors=True)
-    with (
-        zstandard.open(bundle, "rb") as stream,
-        tarfile.open(fileobj=stream, mode="r|") as archive,
-    ):
-        archive.extractall(unpacked, filter="data")
     folder = unpacked / "bundle"
+    with opening.opened(bundle) as found:
+        shutil.copytree(found, folder)
     lines = (folder / ENTRIES).read_bytes().splitlines(keepends=True)
     index = max(at for at, line in enumerate(lines) if json.loads(line)["kind"] == kind)
     lines[index] = _flipped(lines[index])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 
+from audit import durable_files
 from demo import bundle
 from demo.client import Client, Refused
 from demo.narrator import DidNotHold
@@ -41,7 +42,7 @@ def the_ledger_proves_itself(scene: Scene) -> None:
     _wait_until_sealed(officer)
     key = officer.get("/ledger/checkpoint")["verifier_key"]
     file = scene.folder / "acme-ledger.tar.zst"
-    file.write_bytes(officer.fetch("/ledger/export").body)
+    durable_files.replace(file, officer.fetch("/ledger/export").body)
     whole = bundle.verify(file, key=key)
     tell.says(f"python -m audit.verify {file}")
     for check in whole.report["checks"]:

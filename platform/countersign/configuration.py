@@ -13,7 +13,14 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from countersign import witnesses
@@ -22,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 HOST = re.compile(r"(?=.{1,220}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
+BROKERS = ("redis", "rediss", "amqp", "amqps")
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
@@ -33,7 +41,7 @@ class Configuration(BaseSettings):
     DATABASE_URL: str = ""
     DATABASE_POOL_SIZE: Annotated[int, Field(ge=0, le=1_000)] = 0
     CELERY_BROKER_URL: str = ""
-    SECRET_KEY: SecretStr = SecretStr("")
+    SECRET_KEY: Annotated[SecretStr, Field(validate_default=True)] = SecretStr("")
     DEBUG: bool = False
     ALLOWED_HOSTS: Annotated[tuple[str, ...], NoDecode] = (".localhost", "localhost", "127.0.0.1")
     HTTPS: bool = True
@@ -94,6 +102,27 @@ class Configuration(BaseSettings):
             raise ValueError("is not a PostgreSQL connection URL") from problem
         return value
 
+    @field_validator("SECRET_KEY")
+    @classmethod
+    def _is_set_beside_a_database(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if info.data.get("DATABASE_URL") and not value.get_secret_value():
+            raise ValueError("must be set when DATABASE_URL is")
+        return value
+
+    @field_validator("CELERY_BROKER_URL")
+    @classmethod
+    def _is_a_broker(cls, value: str) -> str:
+        if value and (urlsplit(value).scheme not in BROKERS or not urlsplit(value).hostname):
+            raise ValueError(f"must be a URL with a host that begins with {' or '.join(BROKERS)}")
+        return value
+
+    @field_validator("OPENAI_BASE_URL")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname:
+            raise ValueError("must begin with https:// or http:// and name a host")
+        return value
+
     @field_validator(
         "COUNTERSIGN_LEDGER_KEY_FILE",
         "COUNTERSIGN_LEDGER_MLDSA_KEY_FILE",
@@ -119,12 +148,6 @@ class Configuration(BaseSettings):
             raise ValueError(
                 "COUNTERSIGN_TIMESTAMP_URL and COUNTERSIGN_TIMESTAMP_AUTHORITY need each other"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _has_a_secret_key(self) -> Self:
-        if self.DATABASE_URL and not self.SECRET_KEY.get_secret_value():
-            raise ValueError("SECRET_KEY must be set when DATABASE_URL is")
         return self
 
     @property

@@ -122,7 +122,7 @@ class Processes:
     def _start(self, name: str, command: Sequence[str]) -> int:
         log = self.log_of(name)
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+        with open(log, "ab", opener=_for_us_alone) as output:
             # In bytes: what stands before it is of an earlier installation.
             self._log_began.setdefault(name, output.tell())
             child = subprocess.Popen(
@@ -254,6 +254,10 @@ def _has_ended(child: subprocess.Popen[bytes]) -> bool:
     # Until it is waited for, its id is nobody else's.
     how = os.WEXITED | os.WNOHANG | os.WNOWAIT
     return os.waitid(os.P_PID, child.pid, how) is not None
+
+
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _kill_group(pid: int) -> None:

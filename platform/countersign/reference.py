@@ -19,7 +19,17 @@ from audit.events import Event, registry
 from countersign.configuration import ROOT, Configuration
 from governance import verdicts
 
-PACKAGES = ("audit", "tenants", "governance", "retrieval", "gateway", "runtime", "api", "console")
+PACKAGES = (
+    "audit",
+    "tenants",
+    "governance",
+    "retrieval",
+    "gateway",
+    "runtime",
+    "api",
+    "console",
+    "countersign",
+)
 NOTICE = "<!-- Written by `python manage.py write_reference`: change the code, then run it. -->"
 PRODUCTION = "how-to/run-in-production.md"
 SETTINGS_BEGIN = "<!-- settings: written by `python manage.py write_reference` -->"

@@ -14,7 +14,7 @@ from countersign import configuration
 from countersign.configuration import Configuration
 from countersign.embedded import EmbeddedServerFailed
 from countersign.installation import running
-from countersign.processes import CannotRun
+from countersign.processes import INTERRUPTIONS, CannotRun
 from countersign.supervision import supervised
 
 
@@ -25,7 +25,7 @@ def say(sentence: str) -> None:
 
 
 def interrupt(*_: object) -> None:
-    """Make SIGTERM end a run as Ctrl-C does."""
+    """Make every signal end a run as Ctrl-C does, which a shell's background job would ignore."""
     raise KeyboardInterrupt
 
 
@@ -37,7 +37,7 @@ def wait() -> NoReturn:
 
 def main() -> int:
     """Serve until interrupted. The exit code is 1 where something on this machine is in the way."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in INTERRUPTIONS:
         signal.signal(number, interrupt)
     # http on loopback: cookies that only travel over https would never come back.
     os.environ.setdefault("HTTPS", "false")

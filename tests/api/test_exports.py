@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-import zstandard
 from callers import Caller, Estate
 from django.conf import LazySettings
 from sealing import seal
 
 from audit import archives, bundles, queries
+from audit.verify import opening
 from runtime import exports, nudges, sweeping, tasks
 from runtime.exports import ClaimLost
 from runtime.models import LedgerExport
@@ -47,12 +46,11 @@ def _clock() -> datetime:
 
 
 def _unpacked(content: bytes, into: Path) -> Path:
-    with (
-        zstandard.open(BytesIO(content), "rb") as stream,
-        tarfile.open(fileobj=stream, mode="r|") as archive,
-    ):
-        archive.extractall(into, filter="data")
-    return into / "bundle"
+    archive = into.with_suffix(".tar.zst")
+    archive.write_bytes(content)
+    with opening.opened(archive) as found:
+        shutil.copytree(found, into)
+    return into
 
 
 def _verdict(bundle: Path) -> dict[str, Any]:
@@ -80,7 +78,7 @@ def test_a_filtered_export_ships_every_header_and_the_selected_bodies(
 ) -> None:
     seal()
     query = f"ledger/export?kind=run.&correlation={estate.run.pk}"
-    bundle = _unpacked(carol.stream("GET", query).body, tmp_path)
+    bundle = _unpacked(carol.stream("GET", query).body, tmp_path / "unpacked")
     manifest = json.loads((bundle / "manifest.json").read_text())
     entries = [json.loads(line) for line in (bundle / "entries.jsonl").read_bytes().splitlines()]
     assert manifest["filter"] == {"kind": "run.", "correlation": str(estate.run.pk)}
@@ -101,7 +99,7 @@ def test_an_export_without_bodies_has_no_private_parts(
     estate: Estate, carol: Caller, tmp_path: Path
 ) -> None:
     seal()
-    bundle = _unpacked(carol.stream("GET", "ledger/export?bodies=none").body, tmp_path)
+    bundle = _unpacked(carol.stream("GET", "ledger/export?bodies=none").body, tmp_path / "unpacked")
     assert (bundle / "bodies.jsonl").read_bytes() == b""
     assert json.loads((bundle / "manifest.json").read_text())["bodies"] == "none"
     assert _verdict(bundle)["code"] == 0, _verdict(bundle)
@@ -148,7 +146,7 @@ def test_an_export_is_asked_for_made_and_fetched(
     assert (exported.event["root"], exported.event["filter"]) == (shown["root"], shown["filter"])
     file = carol.stream("GET", shown["bundle"])
     assert (file.status_code, len(file.body)) == (200, shown["bytes"])
-    assert _verdict(_unpacked(file.body, tmp_path))["code"] == 0
+    assert _verdict(_unpacked(file.body, tmp_path / "unpacked"))["code"] == 0
     assert queries.entries(kind="ledger.exported").count() == 1
     assert carol.get("ledger/exports").json()["results"][0] == shown
     (kept,) = folder.glob("*/*")

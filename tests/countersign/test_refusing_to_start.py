@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
 from django.db import connection
 from psycopg import ConnectionInfo
 
 from countersign import checks, configuration
+from countersign.management.commands import prepare
 from tests.environment import ROOT
 
 
@@ -123,6 +125,10 @@ def test_neither_web_nor_worker_starts_on_an_unsafe_configuration(tmp_path: Path
         ("HTTPS", "perhaps", "HTTPS"),
         ("COUNTERSIGN_BASE_DOMAIN", "https://countersign.example", "COUNTERSIGN_BASE_DOMAIN"),
         ("COUNTERSIGN_BASE_DOMAIN", "countersign.example:8000", "COUNTERSIGN_BASE_DOMAIN"),
+        ("CELERY_BROKER_URL", "nonsense", "CELERY_BROKER_URL: .* begins with redis or"),
+        ("CELERY_BROKER_URL", "redis://", "CELERY_BROKER_URL: .* with a host"),
+        ("OPENAI_BASE_URL", "foo", "OPENAI_BASE_URL: .* must begin with https://"),
+        ("OPENAI_BASE_URL", "https://", "OPENAI_BASE_URL: .* name a host"),
     ],
 )
 def test_a_wrong_variable_fails_at_boot_with_its_name(
@@ -174,8 +180,23 @@ def test_no_check_is_silenced_but_the_one_about_permissions_of_people() -> None:
 
 def test_a_database_without_a_secret_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SECRET_KEY")
-    with pytest.raises(ImproperlyConfigured, match="SECRET_KEY must be set"):
+    with pytest.raises(
+        ImproperlyConfigured, match="SECRET_KEY: .* must be set when DATABASE_URL is"
+    ):
         configuration.read()
+
+
+def test_an_unreachable_database_is_named_in_one_sentence_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nowhere = {"host": "127.0.0.1", "port": 1, "user": "u", "password": "hunter2"}
+    monkeypatch.setattr(prepare, "connection_parameters", lambda: nowhere)
+    with pytest.raises(CommandError) as refused:
+        call_command("prepare")
+    said = str(refused.value)
+    assert said.startswith("DATABASE_URL names a database that can't be used: ")
+    assert "127.0.0.1" in said
+    assert "hunter2" not in said
 
 
 def test_a_refused_environment_ends_the_process_with_a_sentence() -> None:
