@@ -70,6 +70,11 @@ def test_of_a_log_only_what_this_installation_wrote_is_told(tmp_path: Path, run:
     assert log.read_text().startswith("Traceback")
 
 
+def test_a_log_is_for_its_owner_alone(run: Processes) -> None:
+    run.start("worker", [sys.executable, "-c", ""])
+    assert run.log_of("worker").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_child_that_ignores_the_request_to_end_is_killed(
     run: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

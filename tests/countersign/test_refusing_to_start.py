@@ -181,7 +181,7 @@ def test_no_check_is_silenced_but_the_one_about_permissions_of_people() -> None:
 def test_a_database_without_a_secret_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SECRET_KEY")
     with pytest.raises(
-        ImproperlyConfigured, match="SECRET_KEY: .* must be set when DATABASE_URL is"
+        ImproperlyConfigured, match=r"SECRET_KEY: .* must be set when DATABASE_URL is"
     ):
         configuration.read()
 

@@ -114,8 +114,14 @@ def test_an_installation_survives_its_days(state: Path, port: int) -> None:
 
 
 def _is_interrupted_in_the_middle_of_its_start(state: Path, port: int) -> None:
-    """Ctrl-C in a terminal reaches the whole foreground group."""
-    run = Run(state, port)
+    """Ctrl-C in a terminal reaches the whole foreground group. A background job of a shell's
+    script begins with SIGINT ignored, and is interrupted all the same.
+    """
+    ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        run = Run(state, port)
+    finally:
+        signal.signal(signal.SIGINT, ignored)
     run.wait_until_it_says("Migrating the database.")
     os.killpg(run.process.pid, signal.SIGINT)
     _is_gone(run, state)
