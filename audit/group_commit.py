@@ -18,10 +18,12 @@ from uuid import UUID
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from audit import states
 from audit.entries import Draft, draft, keeping, recording
 from audit.errors import Problem
 from audit.events import Actor, Event
 from audit.roles import NoLedger
+from audit.states import STATES, State
 
 WINDOW_SECONDS = 0.001
 # While this many commits of a role are under way, what arrives waits and makes a larger batch.
@@ -93,6 +95,22 @@ class GroupCommit:
         await waiter.done
         return [entry.id for entry in drafts]
 
+    async def how_far(
+        self, role: str, entries: Sequence[UUID], *, witnesses: Sequence[str]
+    ) -> State:
+        """How far all of these entries of `role` are, as in audit.states; `witnesses` are the
+        verifier keys whose cosignatures count. Raises LedgerUnavailable.
+        """
+        seconds = self._answer_seconds
+        try:
+            async with self._pool.connection(timeout=seconds) as connection:
+                with _answered_within(seconds, connection):
+                    place = await _place_of(connection, role, states.asked(entries, witnesses))
+        except (psycopg.Error, PoolTimeout, PoolClosed, OSError) as problem:
+            reason = str(problem).strip() or type(problem).__name__
+            raise LedgerUnavailable(reason=reason) from problem
+        return STATES[place]
+
     async def aclose(self) -> None:
         """Wait until everything that was handed in is committed, or has failed."""
         while under_way := [*self._tasks, *self._futures()]:
@@ -146,6 +164,16 @@ async def _write(connection: psycopg.AsyncConnection[Any], role: str, drafts: li
         if kept := keeping(drafts):
             await connection.execute(*kept)
     return cursor.rowcount
+
+
+async def _place_of(
+    connection: psycopg.AsyncConnection[Any], role: str, parameters: dict[str, Any]
+) -> int:
+    async with connection.transaction(), connection.cursor() as cursor:
+        await cursor.execute("SELECT set_config('role', %s, true)", [role])
+        await cursor.execute(states.HOW_FAR, parameters)
+        row = await cursor.fetchone()
+    return row[0] if row else 0
 
 
 def _run_of(entry: Draft) -> bytes:

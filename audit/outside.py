@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
+from django.conf import settings
 from django.db import connection
+from django.utils.module_loading import import_string
 
-from audit import checkpoints, queries, recoveries
+from audit import checkpoints, queries, recoveries, states
 from audit.entries import rfc3339
 from audit.models import Checkpoint, Entry
 from audit.places import TIMESTAMP, Stamp
 from audit.recoveries import Halt
+from audit.states import STATES, State
 
 EXPORTED = "ledger.exported"
 
@@ -85,6 +90,21 @@ def timestamps(checkpoint: Checkpoint, *, most: int) -> list[Timestamped]:
 def _timestamped(note: str, evidence: bytes) -> Timestamped:
     said = checkpoints.read(note)
     return Timestamped(said.size, said.text, Stamp.read(evidence))
+
+
+def configured_witnesses() -> tuple[str, ...]:
+    """The verifier keys of the witnesses that the operator named for the acting tenant's ledger."""
+    known = import_string(settings.LEDGER_WITNESS_KEYS)
+    return tuple(known(queries.own_log().origin))
+
+
+def how_far(entries: Sequence[UUID]) -> State:
+    """How far all of these entries of the acting tenant are: the state of the last of them.
+
+    They are "cosigned" under a checkpoint that a configured witness cosigned.
+    """
+    ((place,),) = _rows(states.HOW_FAR, states.asked(entries, configured_witnesses()))
+    return STATES[int(place)]
 
 
 def halts() -> list[Halt]:

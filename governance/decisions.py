@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from django.db import connection
 
-from audit import ledger, queries
+from audit import ledger, outside, queries, states
 from audit.errors import Problem
 from governance import approvals, events, grants, permits, policy_sets, verdicts, voting
 from governance.evidence import Evidence, storable
@@ -44,7 +44,10 @@ class DecisionMismatch(Problem):
 
 
 class Allowed(msgspec.Struct, frozen=True):
-    """It may take effect, once. `decision_id` is the entry's; `approval` the one that was spent."""
+    """It may take effect, once, as soon as the ledger is as far as the permit awaits.
+
+    `decision_id` is the entry's; `approval` the one that was spent.
+    """
 
     permit: Permit
     decision_id: UUID
@@ -147,6 +150,39 @@ def renew(
     return _allow(case, renewed, spent)
 
 
+def go_on(
+    intent: Intent,
+    *,
+    decision: UUID,
+    principal: Principal,
+    resource: Resource,
+    authors: Authors | None,
+    state: states.State,
+    now: datetime,
+    evidence: Evidence = (),
+) -> Decision:
+    """The permit of an act that was allowed, and waited for the ledger before anything was done.
+
+    `decision` is the entry that allowed it, and `state` how far the ledger is with it, and with
+    the effect's beginning. Nothing is recorded where it stands: a new entry would wait anew.
+    1. Grant and policies are judged now; a denial ends it. 2. The ledger must say that this intent
+    was allowed. 3. Where it would be held now, only the approval that was spent on it will do;
+    else it is decided anew. 4. What the policies ask for now is what the permit awaits.
+    Raises what `renew` raises.
+    """
+    _check_belongs(intent, principal)
+    case = _Case(intent, principal, resource, authors, evidence, now, may_hold=True)
+    verdict = _judge(case)
+    if verdict.outcome == "denied":
+        return _deny(case, verdict)
+    spent = _spent_on(intent, principal, decision)
+    if verdict.outcome == "held" and spent is None:
+        return _anew(case)
+    permit = permits.mint(intent, decision, awaits=verdict.awaits)
+    permit.reached(state)
+    return Allowed(permit, decision, spent)
+
+
 def _anew(case: _Case) -> Decision:
     return decide(
         case.intent,
@@ -203,9 +239,11 @@ def rehearse(
     """What `policies` and the grants of this moment say of `intent`. Nothing is recorded, so this
     MUST NOT be acted on."""
     granted = intent.principal_kind == "agent" and grants.has(intent.principal, resource)
-    return verdicts.judge(
+    verdict = verdicts.judge(
         policies, intent, resource, asker=principal, authors=authors, granted=granted
     )
+    is_witnessed = verdict.awaits != "cosigned" or bool(outside.configured_witnesses())
+    return verdicts.witnessed(verdict, is_witnessed=is_witnessed)
 
 
 def _by_approval(case: _Case, verdict: Verdict, approval: Approval) -> Decision:
@@ -249,7 +287,8 @@ def _open(case: _Case, verdict: Verdict) -> Approval:
 
 def _allow(case: _Case, verdict: Verdict, approval: Approval | None) -> Allowed:
     entry = _record(case, verdict, approval)
-    return Allowed(permits.mint(case.intent, entry), entry, approval)
+    permit = permits.mint(case.intent, entry, awaits=verdict.awaits)
+    return Allowed(permit, entry, approval)
 
 
 def _hold(case: _Case, verdict: Verdict, approval: Approval | None = None) -> Held | Denied:

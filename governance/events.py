@@ -23,7 +23,9 @@ class IntentDecided(Event, kind="intent.decided"):
     `intent` is the whole of it, arguments included; effects and approvals name it by the same
     commitment. `code` says why,
     `reasons` name the policies that brought it about (or raised an error), `matched` every
-    policy that matched; `approval` is the one that was opened, is awaited, or was spent.
+    policy that matched; `approval` is the one that was opened, is awaited, or was spent. `awaits`
+    is how far the ledger must be with it before anything is done: "recorded", "sealed" into the
+    tree or "cosigned" by a witness.
     """
 
     intent: Bound[dict[str, Any]]
@@ -38,6 +40,7 @@ class IntentDecided(Event, kind="intent.decided"):
     policy_sha256: str
     step: int | None
     approval: str | None
+    awaits: str = "recorded"
 
 
 class ApprovalOpened(Event, kind="approval.opened"):
@@ -141,6 +144,7 @@ def decided(
         policy_sha256=verdict.policy_sha256,
         step=intent.step,
         approval=approval,
+        awaits=verdict.awaits,
     )
 
 

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import cedarpy
 import msgspec
 
+from audit import states
+from audit.states import State
 from governance import validation
 from governance.schemas import CedarType, argument_types, schema_for
 from governance.validation import PolicyInvalid
@@ -59,7 +61,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     `code` says why in one word; `reasons` are the `@id`s of the policies that brought it about,
     `matched` those of every policy that matched; `errors` are Cedar's own words, and
-    may quote arguments. Version 0 stands for a denial before any policy was asked.
+    may quote arguments. Version 0 stands for a denial before any policy was asked. `awaits` is
+    how far the ledger must be with it before anything is done.
     """
 
     outcome: Outcome
@@ -69,6 +72,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[str, ...] = ()
     policy_version: int = 0
     policy_sha256: str = ""
+    awaits: State = "recorded"
 
 
 class CompiledPolicies(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,22 +84,28 @@ class CompiledPolicies(msgspec.Struct, frozen=True, kw_only=True):
     schema: cedarpy.Schema
     arguments: dict[str, CedarType]
     ids: dict[str, str]  # each @id by the name that Cedar gives to the policy, its position
+    awaits: dict[str, State]  # what `@record` asks for, by @id
 
 
-def compile(text: str, schema: str, *, version: int = 0) -> CompiledPolicies:  # noqa: A001
+def compile(  # noqa: A001
+    text: str, schema: str, *, version: int = 0, is_witnessed: bool = True
+) -> CompiledPolicies:
     """Validates `text` strictly against `schema` (from `schema_for`).
+
+    With `is_witnessed` unset no policy may ask for a cosignature, which nobody would give.
 
     Raises `PolicyInvalid` with `errors`: [{line, column | None, policy | None, message}].
     """
     parsed_schema = cedarpy.Schema.from_json_str(schema)
-    ids = validation.check(text, schema, parsed_schema)
+    awaits = validation.check(text, schema, parsed_schema, is_witnessed=is_witnessed)
     return CompiledPolicies(
         sha256=hashlib.sha256(text.encode()).hexdigest(),
         version=version,
         policies=cedarpy.PolicySet.from_str(text),
         schema=parsed_schema,
         arguments=argument_types(schema),
-        ids={f"policy{position}": identity for position, identity in enumerate(ids)},
+        ids={f"policy{position}": identity for position, identity in enumerate(awaits)},
+        awaits=awaits,
     )
 
 
@@ -116,30 +126,39 @@ def evaluate(compiled: CompiledPolicies, request: Request) -> Verdict:
     except Exception as error:  # noqa: BLE001 (whatever it is, the answer is no)
         verdict = _policy_error([f"{type(error).__name__}: {error}"], compiled.ids)
     else:
-        verdict = _read(may, unattended, compiled.ids)
+        verdict = _read(may, unattended, compiled)
     return msgspec.structs.replace(
         verdict, policy_version=compiled.version, policy_sha256=compiled.sha256
     )
 
 
 def _read(
-    may: cedarpy.AuthzResult, unattended: cedarpy.AuthzResult, ids: dict[str, str]
+    may: cedarpy.AuthzResult, unattended: cedarpy.AuthzResult, compiled: CompiledPolicies
 ) -> Verdict:
-    """The verdict in the two answers."""
+    """The verdict in the two answers. Of all policies that let it go, the strictest is heeded;
+    for what is held these are the ones of the first answer.
+    """
     errors = dict.fromkeys([*may.diagnostics.errors, *unattended.diagnostics.errors])
     decisions = (may.decision, unattended.decision)
     if errors or cedarpy.Decision.NoDecision in decisions:
-        return _policy_error([*errors], ids)
+        return _policy_error([*errors], compiled.ids)
     matched = _ids(may) | _ids(unattended)
     if decisions == (cedarpy.Decision.Allow, cedarpy.Decision.Allow):
-        return _verdict("allowed", "permitted", reasons=matched, matched=matched)
+        allowed = _verdict("allowed", "permitted", reasons=matched, matched=matched)
+        return _awaiting(allowed, matched, compiled)
     if decisions == (cedarpy.Decision.Allow, cedarpy.Decision.Deny):
         forbidding = _ids(unattended)
         code = "unattended_forbidden" if forbidding else "unattended_not_permitted"
-        return _verdict("held", code, reasons=forbidding or _ids(may), matched=matched)
+        held = _verdict("held", code, reasons=forbidding or _ids(may), matched=matched)
+        return _awaiting(held, _ids(may), compiled)
     forbidding = _ids(may)
     code = "forbidden" if forbidding else "not_permitted"
     return _verdict("denied", code, reasons=forbidding, matched=matched)
+
+
+def _awaiting(verdict: Verdict, permitting: set[str], compiled: CompiledPolicies) -> Verdict:
+    awaits = states.furthest([compiled.awaits[identity] for identity in permitting])
+    return msgspec.structs.replace(verdict, awaits=awaits)
 
 
 def _ask(

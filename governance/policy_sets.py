@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from audit import ledger
+from audit import ledger, outside
 from audit.errors import Problem
 from audit.events import SYSTEM, Actor
 from governance import policies
@@ -52,14 +52,16 @@ def save(
 
     `based_on` is the version that its author had before them; None replaces whichever is in force.
     Raises `PolicyMoved` where another one is in force now, `PolicyInvalid`, and `NotPermitted`
-    (only an admin sets policies).
+    (only an admin sets policies). A policy that asks for a cosignature needs a witness.
     """
     by.require("admin")
     current = _locked()
     version = current.version if current else None
     if based_on not in (None, version):
         raise PolicyMoved(based_on=based_on, current=version)
-    return _activate(text, schema_for(tools()), actor=by.actor, cause="saved", now=now)
+    schema = schema_for(tools())
+    policies.compile(text, schema, is_witnessed=bool(outside.configured_witnesses()))
+    return _activate(text, schema, actor=by.actor, cause="saved", now=now)
 
 
 @transaction.atomic

@@ -109,6 +109,13 @@ def first_unexpected(statement: Statement, token: str, breaks: Callable[[str], b
     return next(named, tokens[found][0])
 
 
+def annotation(statement: Statement, name: str) -> int | None:
+    """The offset of the annotation `@name`, where the statement has it."""
+    words = statement.words()
+    places = zip(statement.tokens, words, words[1:], strict=False)
+    return next((start for (start, _), *word in places if word == ["@", name]), None)
+
+
 def only_occurrence(statement: Statement, name: str) -> int | None:
     """The offset of the token `name`, where the statement has exactly one."""
     quoted = f'"{name}"'

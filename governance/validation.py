@@ -1,8 +1,8 @@
 """The only place that says what is wrong with a policy text, and where.
 
 Beyond Cedar's strict validation: every policy has an `@id` of its own, no text can overflow the
-parser's stack, and no `has` asks for what can't be there. Cedar lets the latter pass, and a
-misspelt `forbid` would forbid nothing.
+parser's stack, and no annotation or `has` asks for what can't be there. Cedar lets the latter
+pass, and a misspelt `forbid` would forbid nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import msgspec
 from cedarpy import pst
 
 from audit.errors import Problem
+from audit.states import State
 from governance import statements
 from governance.schemas import CedarType
 from governance.statements import Flaw, Statement
@@ -26,6 +27,10 @@ MAX_BYTES = 100_000
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}")  # it goes into entries: short and plain
 _UNFINISHED = "unexpected end of input"
+
+ANNOTATIONS = ("id", "record", "description")
+RECORD: dict[str, State] = {"sealed": "sealed", "cosigned": "cosigned"}
+"""How far `@record` may ask that the ledger is, before what its policy permits is done."""
 
 
 class PolicyInvalid(Problem):
@@ -39,22 +44,29 @@ class _Policy(msgspec.Struct, frozen=True):
     """A statement that stands by itself: one policy with an `@id`."""
 
     id: str
+    awaits: State
     statement: Statement
     tree: pst.Template
 
 
-def check(text: str, schema: str, parsed_schema: cedarpy.Schema) -> list[str]:
-    """The `@id`s of the policies in `text`, in their order, where all is well.
+def check(
+    text: str, schema: str, parsed_schema: cedarpy.Schema, *, is_witnessed: bool = True
+) -> dict[str, State]:
+    """The `@id`s of the policies in `text`, in their order, where all is well; and how far the
+    ledger must be before what each permits is done.
 
+    `is_witnessed` says whether there is a witness that `@record("cosigned")` could wait for.
     Raises `PolicyInvalid` with `errors`: [{line, column | None, policy | None, message}].
     """
     _check_whole(text)
     policies = _policies(statements.split(text))
     flaws = [*_type_flaws(text, parsed_schema, policies)]
     flaws += [flaw for policy in policies.values() for flaw in _vain_questions(policy, schema)]
+    if not is_witnessed:
+        flaws += [_unwitnessed(each) for each in policies.values() if each.awaits == "cosigned"]
     if flaws:
         raise _invalid(flaws)
-    return [*policies]
+    return {policy.id: policy.awaits for policy in policies.values()}
 
 
 def _check_whole(text: str) -> None:
@@ -99,7 +111,29 @@ def _policy(statement: Statement) -> _Policy | Flaw:
     identity = tree.annotations.get("id", "")
     if not _ID.fullmatch(identity):
         return statement.flaw("it needs an @id of up to 100 letters, digits and . _ : / -")
-    return _Policy(identity, statement, tree)
+    vain = _vain_annotation(tree)
+    if vain is not None:
+        name, message = vain
+        return statement.flaw(message, at=statements.annotation(statement, name), policy=identity)
+    awaits = RECORD.get(tree.annotations.get("record", ""), "recorded")
+    return _Policy(identity, awaits, statement, tree)
+
+
+def _vain_annotation(tree: pst.Template) -> tuple[str, str] | None:
+    """The first annotation that would say nothing, and why; None where each is understood."""
+    for name, value in tree.annotations.items():
+        if name not in ANNOTATIONS:
+            return name, f"there is no annotation @{name}; there are @{', @'.join(ANNOTATIONS)}"
+        if name == "record" and value not in RECORD:
+            return name, f"@record can ask for {' or '.join(RECORD)}, and not for {value!r}"
+        if name == "record" and tree.effect != "permit":
+            return name, "@record is for a permit: a forbid lets nothing be done"
+    return None
+
+
+def _unwitnessed(policy: _Policy) -> Flaw:
+    at = statements.annotation(policy.statement, "record")
+    return policy.statement.flaw("no witness is configured to wait for", at=at, policy=policy.id)
 
 
 def _syntax_flaw(statement: Statement, message: str) -> Flaw:

@@ -64,6 +64,13 @@ def at_once(verdict: Verdict) -> Verdict:
     return msgspec.structs.replace(verdict, outcome="denied", code="approval_needed")
 
 
+def witnessed(verdict: Verdict, *, is_witnessed: bool) -> Verdict:
+    """The verdict where a policy asks for a cosignature: with no witness, nobody would give it."""
+    if is_witnessed or verdict.outcome == "denied" or verdict.awaits != "cosigned":
+        return verdict
+    return msgspec.structs.replace(verdict, outcome="denied", code="no_witness")
+
+
 def _principal(intent: Intent, asker: Principal, authors: Authors | None) -> Entity | None:
     """The principal as policies see it; None for an agent without an owner or a version,
     and for what is none of the known kinds."""
@@ -119,6 +126,7 @@ SENTENCES = {
     "forbidden": "A policy forbids it.",
     "not_permitted": "No policy permits it.",
     "policy_error": "The policies could not be evaluated, so it is denied.",
+    "no_witness": "A policy asks for a witness's cosignature, and no witness is configured.",
     "no_policy": "The tenant has no policies, so everything is denied.",
     "not_granted": "The agent was not granted this.",
     "resource_mismatch": "It names another resource than the one that was found.",

@@ -80,6 +80,10 @@ class VerdictShown(serializers.Serializer[Any]):
         child=serializers.CharField(), source="errors", help_text="Cedar's own words."
     )
     policy_version = serializers.IntegerField()
+    awaits = serializers.ChoiceField(
+        choices=["recorded", "sealed", "cosigned"],
+        help_text="How far the ledger must be before anything is done.",
+    )
 
 
 class Policies(ApiView):

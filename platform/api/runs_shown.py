@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from api.shapes import Thing
 from runtime.models import Run, Step
+from runtime.queries import waits_for
 
 
 class FailureShown(serializers.Serializer[None]):
@@ -16,13 +17,17 @@ class FailureShown(serializers.Serializer[None]):
 
 
 class RunShown(serializers.ModelSerializer[Run]):
-    """A run. `answer` holds text and citations once it is completed; `approval` is awaited."""
+    """A run. `answer` holds text and citations once it is completed; `approval` is awaited.
+
+    `waits_for` says in words what a run waits for whose state is `waiting`.
+    """
 
     agent = serializers.CharField(source="version.agent.slug")
     version = serializers.IntegerField(source="version.number")
     answer = Thing(allow_null=True)
     failure = FailureShown(allow_null=True)
     approval = serializers.SerializerMethodField()
+    waits_for = serializers.SerializerMethodField()
 
     class Meta:
         model = Run
@@ -35,6 +40,7 @@ class RunShown(serializers.ModelSerializer[Run]):
             "answer",
             "failure",
             "approval",
+            "waits_for",
             "requester_kind",
             "requester",
             "on_behalf_of",
@@ -50,6 +56,10 @@ class RunShown(serializers.ModelSerializer[Run]):
             return None
         held = run.steps.filter(state="held").order_by("-number").first()
         return str(held.approval) if held and held.approval else None
+
+    def get_waits_for(self, run: Run) -> str | None:
+        """Why a waiting run rests."""
+        return waits_for(run)
 
 
 class StepShown(serializers.ModelSerializer[Step]):

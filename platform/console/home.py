@@ -28,7 +28,7 @@ CHART_HEIGHT = 110
 GROUPS = {
     "good": (RunState.COMPLETED,),
     "bad": (RunState.FAILED,),
-    "calm": (RunState.ACTIVE, RunState.HELD, RunState.CANCELLED),
+    "calm": (RunState.ACTIVE, RunState.WAITING, RunState.HELD, RunState.CANCELLED),
 }
 """The parts of a day's bar, lowest first."""
 
@@ -58,7 +58,9 @@ def home(request: MemberRequest) -> HttpResponse:
     context = {
         "days": runs_a_day(now),
         "names": names.known(),
-        "live": queries.runs_visible_to(member).filter(state=RunState.ACTIVE)[:SHOWN],
+        "live": queries.runs_visible_to(member).filter(
+            state__in=(RunState.ACTIVE, RunState.WAITING)
+        )[:SHOWN],
         **_waiting(member),
         **_troubles(member, now - timedelta(days=1)),
         **_ledger(member),

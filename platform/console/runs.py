@@ -105,6 +105,7 @@ def _context(request: MemberRequest, run: Run) -> dict[str, Any]:
     citations = answer.get("citations", [])
     return {
         "run": run,
+        "waits_for": queries.waits_for(run),
         "agent": run.version.agent,
         "steps": [_shown(step) for step in steps],
         "answer": sentences.pieces(answer.get("text", ""), citations),

@@ -22,7 +22,12 @@ PLANNED = {
     "use_tool": "use the tool",
     "remember": "remember something in",
 }
-UNDONE = {"held": "Wants to", "begun": "Is about to", "denied": "Wanted to"}
+UNDONE = {
+    "held": "Wants to",
+    "waiting": "Is about to",
+    "begun": "Is about to",
+    "denied": "Wanted to",
+}
 EFFECTS = {
     "read": "It only reads.",
     "write": "It changes something outside.",
@@ -62,9 +67,7 @@ def told(action: str, resource: str, state: str) -> str:
     """What a step of a run did, or wants to do: "Used the tool refund_order"."""
     if state == "ended" or action == "refused":
         return f"{DONE.get(action, action)} {resource}"
-    begin = {"held": "Wants to", "begun": "Is about to", "denied": "Wanted to"}.get(
-        state, "Tried to"
-    )
+    begin = UNDONE.get(state, "Tried to")
     return f"{begin} {planned(action, resource)}"
 
 

@@ -120,7 +120,7 @@ async def lifespan(_: object) -> AsyncIterator[dict[str, DataPlane]]:
             pool, lambda tenant: snapshot_loading.load(tenant, now=timezone.now())
         )
         await stack.enter_async_context(snapshots.kept_fresh())
-        calls = DirectCalls(commits)
+        calls = DirectCalls(commits, longest_wait=settings.LEDGER_WAIT_IN_PLACE)
         stack.push_async_callback(calls.aclose)
         # What is loaded by now lives as long as the process, so no collection need look at it:
         # in a heap of this size each would stop every request for a tenth of a second.

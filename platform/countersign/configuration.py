@@ -64,6 +64,8 @@ class Configuration(BaseSettings):
     COUNTERSIGN_MAX_DOCUMENT_BYTES: Annotated[int, Field(ge=1_024)] = 25 * 1024 * 1024
     COUNTERSIGN_SWEEP_SECONDS: Annotated[int, Field(ge=1, le=3_600)] = 5
     COUNTERSIGN_LEASE_SECONDS: Annotated[int, Field(ge=2, le=3_600)] = 30
+    COUNTERSIGN_LEDGER_WAIT_SECONDS: Annotated[int, Field(ge=1, le=86_400)] = 300
+    COUNTERSIGN_LEDGER_WAIT_IN_PLACE_SECONDS: Annotated[int, Field(ge=1, le=60)] = 10
     PORT: Port = 8000
     OPENAI_API_KEY: SecretStr = SecretStr("")
     OPENAI_BASE_URL: str = "https://api.openai.com/v1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -15,6 +16,9 @@ from audit.places import Authority, Depot, Place, Witness
 from countersign import settings, witnesses
 from countersign.configuration import Configuration
 from countersign.sending import send
+from countersign.witnesses import WitnessAddress
+
+logger = logging.getLogger(__name__)
 
 
 def configured() -> list[Place]:
@@ -37,16 +41,33 @@ def opened(configuration: Configuration, *, send: Send) -> list[Place]:
         raise ImproperlyConfigured(str(problem)) from problem
 
 
+def witness_keys(origin: str) -> list[str]:
+    """The verifier keys of the witnesses that this process's environment names for this log.
+
+    What can't be read names none: then nothing that waits for a witness may act.
+    """
+    try:
+        found = _addresses(settings.CONFIGURATION)
+    except ImproperlyConfigured as problem:
+        logger.warning("%s", problem)
+        return []
+    return [str(key) for each in found if each.origin in {None, origin} for key in each.keys]
+
+
 def _witnesses(configuration: Configuration, send: Send) -> list[Place]:
+    found = _addresses(configuration)
+    return [Witness(each.url, each.keys, send=send, origin=each.origin) for each in found]
+
+
+def _addresses(configuration: Configuration) -> list[WitnessAddress]:
     text = configuration.COUNTERSIGN_WITNESSES
     if text.startswith("file:"):
         path = Path(unquote(urlsplit(text).path))
         text = _read(path, "COUNTERSIGN_WITNESSES").decode(errors="replace")
     try:
-        found = witnesses.parsed(text)
+        return witnesses.parsed(text)
     except ValueError as problem:
         raise ImproperlyConfigured(f"COUNTERSIGN_WITNESSES: {problem}") from problem
-    return [Witness(each.url, each.keys, send=send, origin=each.origin) for each in found]
 
 
 def _authorities(configuration: Configuration, send: Send) -> list[Place]:

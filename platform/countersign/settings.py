@@ -26,6 +26,11 @@ LEDGER_MLDSA_KEY_FILE = CONFIGURATION.COUNTERSIGN_LEDGER_MLDSA_KEY_FILE
 LEDGER_GUARD_DIRECTORY = CONFIGURATION.ledger_guard_directory
 # Who is called to say which places outside get the checkpoints (audit.places.Place).
 LEDGER_PLACES = "countersign.places.configured"
+# Who is called to say whose cosignatures count, by the origin of a ledger.
+LEDGER_WITNESS_KEYS = "countersign.places.witness_keys"
+# How long an act waits for its entry where a policy says so: in a run, and in place.
+LEDGER_WAIT = timedelta(seconds=CONFIGURATION.COUNTERSIGN_LEDGER_WAIT_SECONDS)
+LEDGER_WAIT_IN_PLACE = timedelta(seconds=CONFIGURATION.COUNTERSIGN_LEDGER_WAIT_IN_PLACE_SECONDS)
 EXPORTS_DIRECTORY = CONFIGURATION.exports_directory
 
 SHARED_APPS = [

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from time import monotonic, sleep
 from typing import TypeVar
 from uuid import UUID
 
 import msgspec
+from django.conf import settings
 from django.db import transaction
 
-from audit import ledger
+from audit import ledger, outside
 from audit.errors import Problem
 from audit.events import Event
+from audit.states import LedgerBehind
 from gateway.attempts import may_have_acted
 from governance import decisions
 from governance.events import actor_of, commitment_of
@@ -31,6 +34,8 @@ from runtime.events import (
 from tenants.principals import Principal
 
 Result = TypeVar("Result")
+
+PAUSE_SECONDS = 0.05
 
 
 class Act(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +60,14 @@ class Done(msgspec.Struct, frozen=True):
     events: tuple[Event, ...] = ()
 
 
-def begin(act: Act) -> decisions.Decision:
+class Begun(msgspec.Struct, frozen=True):
+    """An act that was allowed, and whose beginning is recorded as the entry `entry`."""
+
+    allowed: decisions.Allowed
+    entry: UUID
+
+
+def begin(act: Act) -> Begun | decisions.Held | decisions.Denied:
     """Decide the act and, where it is allowed, note it as begun: one durable commit.
 
     A transaction around it is refused (RuntimeError): what it commits must be there before the
@@ -70,23 +82,26 @@ def begin(act: Act) -> decisions.Decision:
             may_hold=act.may_hold,
             now=act.now,
         )
-        if isinstance(decision, decisions.Allowed):
-            _record(act, EffectBegun(**_names(act, decision)))
-    return decision
+        if not isinstance(decision, decisions.Allowed):
+            return decision
+        (entry,) = _record(act, EffectBegun(**_names(act, decision)))
+    return Begun(decision, entry)
 
 
-def perform(
-    act: Act, allowed: decisions.Allowed, do: Callable[[Permit], tuple[Result, Done]]
-) -> Result:
+def perform(act: Act, begun: Begun, do: Callable[[Permit], tuple[Result, Done]]) -> Result:
     """Act, with no transaction open, and record how it ended. Raises what `do` raises.
 
-    What breaks off in a way that nobody foresaw is recorded as unknown before it is raised.
+    Where a policy asks that the ledger is further first, it is waited for here; raises LedgerBehind
+    where that takes too long. What breaks off in a way that nobody foresaw is recorded as unknown
+    before it is raised.
     """
-    names = _names(act, allowed)
-    ending: Event = EffectUnknown(code="broken_off", **names)
+    names = _names(act, begun.allowed)
+    ending: Event = EffectFailed(code="broken_off", **names)
     more: tuple[Event, ...] = ()
     try:
-        result, done = do(allowed.permit)
+        _wait(begun)
+        ending = EffectUnknown(code="broken_off", **names)
+        result, done = do(begun.allowed.permit)
         ending, more = EffectEnded(outcome=done.outcome_sha256, **names), done.events
     except Problem as problem:
         kind = EffectUnknown if may_have_acted(problem) else EffectFailed
@@ -98,11 +113,21 @@ def perform(
     return result
 
 
+def _wait(begun: Begun) -> None:
+    permit, began = begun.allowed.permit, monotonic()
+    longest = settings.LEDGER_WAIT_IN_PLACE.total_seconds()
+    if permit.awaits == "recorded":
+        return
+    while not permit.reached(outside.how_far([permit.decision_id, begun.entry])):
+        if monotonic() - began > longest:
+            raise LedgerBehind(awaits=permit.awaits, seconds=round(longest))
+        sleep(PAUSE_SECONDS)
+
+
 def _names(act: Act, allowed: decisions.Allowed) -> IntentNames:
     return names_of(act.intent, commitment_of(act.intent, act.principal), allowed.decision_id)
 
 
-def _record(act: Act, *events: Event) -> None:
+def _record(act: Act, *events: Event) -> list[UUID]:
     actor = actor_of(act.intent, act.principal)
-    for event in events:
-        ledger.record(event, actor=actor, correlation=act.correlation)
+    return [ledger.record(event, actor=actor, correlation=act.correlation) for event in events]

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from datetime import timedelta
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +23,7 @@ from audit.entries import Draft, draft
 from audit.errors import Problem
 from audit.events import Event
 from audit.group_commit import GroupCommit, LedgerUnavailable
+from audit.states import LedgerBehind
 from gateway import completions, embeddings, requests
 from gateway.attempts import may_have_acted
 from gateway.completions import Completion, Streaming
@@ -41,6 +44,10 @@ from runtime.events import (
 )
 from runtime.snapshots import Offered, Snapshot
 from tenants.principals import Principal
+
+
+FIRST_PAUSE_SECONDS = 0.02
+LONGEST_PAUSE_SECONDS = 0.25
 
 
 class CallDenied(Problem):
@@ -65,7 +72,10 @@ class OutcomeUnrecorded(Problem):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A model call that is asked for; `role` is the tenant's, `correlation` the request's id."""
+    """A model call that is asked for; `role` is the tenant's, `correlation` the request's id.
+
+    `witnesses` are the verifier keys of those whose cosignatures count.
+    """
 
     intent: CallModel
     asker: Principal
@@ -74,6 +84,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     role: str
     correlation: UUID
+    witnesses: tuple[str, ...] = ()
 
 
 def ask(
@@ -98,6 +109,7 @@ def ask(
     verdict = verdicts.judge(
         snapshot.policies, intent, route.resource, asker=principal, authors=None, granted=False
     )
+    verdict = verdicts.witnessed(verdict, is_witnessed=bool(snapshot.witnesses))
     return Call(
         intent=intent,
         asker=principal,
@@ -106,14 +118,21 @@ def ask(
         verdict=verdicts.at_once(verdict),
         role=snapshot.role,
         correlation=correlation,
+        witnesses=snapshot.witnesses,
     )
 
 
 class DirectCalls:
-    """Admits calls and settles them in the ledger. Belongs to one event loop."""
+    """Admits calls and settles them in the ledger. Belongs to one event loop.
 
-    def __init__(self, commits: GroupCommit) -> None:
+    A call whose policy asks that the ledger is further first waits for that `longest_wait`.
+    """
+
+    def __init__(
+        self, commits: GroupCommit, *, longest_wait: timedelta = timedelta(seconds=10)
+    ) -> None:
         self._commits = commits
+        self._longest_wait = longest_wait.total_seconds()
         self._settling: set[asyncio.Task[list[UUID]]] = set()
 
     async def admit(self, call: Call) -> BegunCall:
@@ -128,7 +147,23 @@ class DirectCalls:
         names = names_of(call.intent, call.subject.commitment(as_json(call.intent)), decision.id)
         begun = _draft(call, EffectBegun(**names))
         await self._commits.record_many(call.role, [decision, begun])
-        return BegunCall(call, permits.mint(call.intent, decision.id), self, names)
+        permit = permits.mint(call.intent, decision.id, awaits=call.verdict.awaits)
+        return BegunCall(call, permit, self, names, entry=begun.id)
+
+    async def wait(self, call: Call, permit: Permit, entry: UUID) -> None:
+        """Let the permit be spent once the decision, and the beginning in `entry`, are as far in
+        the ledger as it awaits. Raises LedgerBehind, LedgerUnavailable.
+        """
+        if permit.awaits == "recorded":
+            return
+        entries, began, pause = [permit.decision_id, entry], monotonic(), FIRST_PAUSE_SECONDS
+        while not permit.reached(
+            await self._commits.how_far(call.role, entries, witnesses=call.witnesses)
+        ):
+            if monotonic() - began > self._longest_wait:
+                raise LedgerBehind(awaits=permit.awaits, seconds=round(self._longest_wait))
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
 
     async def settle(self, call: Call, events: Sequence[Event]) -> None:
         """Record how a call ended, also when the caller is cancelled meanwhile.
@@ -165,13 +200,16 @@ def _refusal(call: Call) -> Problem:
 class BegunCall:
     """An admitted call: one of its methods is called, once, and it is settled however that ends."""
 
-    def __init__(self, call: Call, permit: Permit, calls: DirectCalls, names: IntentNames) -> None:
+    def __init__(
+        self, call: Call, permit: Permit, calls: DirectCalls, names: IntentNames, *, entry: UUID
+    ) -> None:
         self._call = call
         self._names = names
         self._permit = permit
         self._calls = calls
+        self._entry = entry
         # What is true as long as nobody knows better.
-        self._outcome: list[Event] = [EffectUnknown(code="broken_off", **self._names)]
+        self._outcome: list[Event] = [EffectFailed(code="broken_off", **self._names)]
 
     async def complete(self, request: Mapping[str, Any]) -> Completion:
         """One whole answer. Raises the gateway's problems, and OutcomeUnrecorded."""
@@ -217,6 +255,7 @@ class BegunCall:
     @contextlib.asynccontextmanager
     async def _settled(self) -> AsyncIterator[None]:
         try:
+            await self._wait()
             yield
         except Problem as problem:
             if isinstance(self._outcome[0], EffectUnknown):
@@ -224,6 +263,15 @@ class BegunCall:
             raise
         finally:
             await self._calls.settle(self._call, self._outcome)
+
+    async def _wait(self) -> None:
+        """Until the model may be asked: before that, what goes wrong did certainly not happen."""
+        try:
+            await self._calls.wait(self._call, self._permit, self._entry)
+        except Problem as problem:
+            self._outcome = [EffectFailed(code=problem.code, **self._names)]
+            raise
+        self._outcome = [EffectUnknown(code="broken_off", **self._names)]
 
     def _failed(self, problem: Problem) -> list[Event]:
         attempts = problem.details.get("attempts")

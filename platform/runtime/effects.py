@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from time import monotonic
+from uuid import UUID
 
 import msgspec
 from django.db import transaction
 
+from audit.states import State
 from governance import approvals, decisions
 from governance.decisions import Allowed, Denied, Held
 from governance.permits import Permit
-from runtime import doors, interruptions, leases, resources
+from runtime import doors, interruptions, leases, resources, waiting
 from runtime.events import (
     EffectBegun,
     EffectEnded,
@@ -33,7 +35,8 @@ def refuse(run: Run, plan: Refused, transcript: Transcript, *, now: datetime) ->
     """Note a proposal that can't be done; the model is told why.
 
     1. Where it had begun already, before its tool was changed or removed, nobody can tell whether
-    it happened. 2. Where it was held, its approval is withdrawn. Raises LeaseLost.
+    it happened. 2. Where it was held, its approval is withdrawn. 3. Where it waited for the ledger,
+    it did not happen. Raises LeaseLost.
     """
     number = len(transcript.turns) + 1
     with transaction.atomic():
@@ -42,6 +45,9 @@ def refuse(run: Run, plan: Refused, transcript: Transcript, *, now: datetime) ->
         if step is not None and step.state == StepState.BEGUN:
             interruptions.leave_unknown(run, step, now=now)
             return
+        if step is not None and step.state == StepState.WAITING:
+            waiting.withdraw(run, step, plan.code)
+            waiting.be_active(run)
         if step is not None:
             approvals.cancel_of_run(run.pk, by=agent_principal(run), now=now)
         _save_refused(step or Step(run=run, number=number, started_at=now), plan, now)
@@ -63,7 +69,8 @@ def govern(taking: Taking) -> tuple[Step, Permit] | None:
     """Decide the intent and, where it is allowed, note its effect as begun, in one commit.
 
     Returns the begun step and its permit; None where the run now rests, or the intent was denied.
-    A step that a crash left begun is taken up again: see `_take_up`. Raises LeaseLost,
+    A step that waited for the ledger goes on, or rests again: see `_go_on`. A step that a
+    crash left begun is taken up again: see `_take_up`. Raises LeaseLost,
     ResourceUnknown where what it asks for was removed, and ToolChanged where it was held, and its
     tool is another now: then nothing of this is kept, and its approval was not used.
     """
@@ -72,6 +79,8 @@ def govern(taking: Taking) -> tuple[Step, Permit] | None:
         step = taking.row()
         if step is not None and step.state == StepState.BEGUN:
             return _take_up(taking, step)
+        if step is not None and step.state == StepState.WAITING:
+            return _go_on(taking, step)
         decision = _decide(taking)
         if isinstance(decision, Allowed):
             _check_unchanged(taking, step)
@@ -90,6 +99,42 @@ def _decide(taking: Taking) -> decisions.Decision:
         resource=resources.asked_for(taking.intent),
         authors=authors_of(taking.run.version),
         evidence=evidence_of(taking.transcript),
+        now=taking.now,
+    )
+
+
+def _go_on(taking: Taking, step: Step) -> tuple[Step, Permit] | None:
+    """Act at last, where the ledger is as far as the policies ask now; else rest again.
+
+    What is denied, or held, by now was begun and did not happen.
+    """
+    state = waiting.state_of(step)
+    if step.decision is None or not waiting.is_far_enough(step, state):
+        waiting.rest_again(taking, step)
+        return None
+    _check_unchanged(taking, step)
+    decision = _judged_again(taking, step.decision, state)
+    if not isinstance(decision, Allowed) or decision.decision_id != step.decision:
+        waiting.withdraw(taking.run, step, "withdrawn")
+        waiting.be_active(taking.run)
+        return _follow(taking, step, decision)
+    if not decision.permit.reached(state):
+        step.awaits = decision.permit.awaits
+        waiting.rest_again(taking, taking.save(step, StepState.WAITING))
+        return None
+    waiting.be_active(taking.run)
+    return taking.save(step, StepState.BEGUN), decision.permit
+
+
+def _judged_again(taking: Taking, decision: UUID, state: State) -> decisions.Decision:
+    return decisions.go_on(
+        taking.intent,
+        decision=decision,
+        principal=requester_of(taking.run),
+        resource=resources.asked_for(taking.intent),
+        authors=authors_of(taking.run.version),
+        evidence=evidence_of(taking.transcript),
+        state=state,
         now=taking.now,
     )
 
@@ -173,11 +218,12 @@ def _deny(taking: Taking, step: Step | None, decision: Denied) -> None:
     )
 
 
-def _begin(taking: Taking, step: Step | None, decision: Allowed) -> tuple[Step, Permit]:
+def _begin(taking: Taking, step: Step | None, decision: Allowed) -> tuple[Step, Permit] | None:
+    awaits = decision.permit.awaits
     attempt = (step.attempts if step else 0) + 1
     begun = taking.save(
         step,
-        StepState.BEGUN,
+        StepState.BEGUN if awaits == "recorded" else StepState.WAITING,
         decision=decision.decision_id,
         attempts=attempt,
         tool_sha256=doors.tool_sha256(taking.intent),
@@ -188,7 +234,10 @@ def _begin(taking: Taking, step: Step | None, decision: Allowed) -> tuple[Step, 
         tool_sha256=begun.tool_sha256,
         **taking.names(decision.decision_id),
     )
-    taking.record(event)
+    entry = taking.record(event)
+    if awaits != "recorded":
+        waiting.rest(taking, begun, begun=entry, awaits=awaits)
+        return None
     return begun, decision.permit
 
 

@@ -13,12 +13,11 @@ from audit.errors import Problem
 from gateway import embeddings, portal, requests
 from gateway import queries as gateway_queries
 from gateway.embeddings import Embedded
-from governance.decisions import Allowed
 from governance.intents import CallModel
 from governance.permits import Permit
 from governance.verdicts import Authors
 from runtime import acts
-from runtime.acts import Act, Done
+from runtime.acts import Act, Begun, Done
 from tenants import isolation
 from tenants.principals import Principal
 
@@ -53,7 +52,7 @@ def through(route: str, asker: Asker) -> Embed:
     """A function that embeds texts through `route`, each call decided and recorded.
 
     Its calls raise EmbeddingDenied (nobody can wait for a reviewer here), RouteUnknown, and the
-    gateway's problems.
+    gateway's problems; LedgerBehind where a policy asks to wait for the ledger.
     """
 
     def embed(texts: Sequence[str]) -> Embedded:
@@ -82,9 +81,9 @@ def _perform(intent: CallModel, texts: Sequence[str], asker: Asker) -> Embedded:
         correlation=asker.correlation,
         now=asker.now,
     )
-    decision = acts.begin(act)
-    if not isinstance(decision, Allowed):
-        reason = getattr(decision, "reason", "it would need an approval")
+    begun = acts.begin(act)
+    if not isinstance(begun, Begun):
+        reason = getattr(begun, "reason", "it would need an approval")
         raise EmbeddingDenied(route=intent.resource, reason=reason)
 
     def embed(permit: Permit) -> tuple[Embedded, Done]:
@@ -92,4 +91,4 @@ def _perform(intent: CallModel, texts: Sequence[str], asker: Asker) -> Embedded:
         facts = {"model": embedded.model, "version": embedded.version, "count": len(texts)}
         return embedded, Done(canonical.digest(facts), (embedded.event,))
 
-    return acts.perform(act, decision, embed)
+    return acts.perform(act, begun, embed)

@@ -34,6 +34,8 @@ from tenants.models import Tenant
 
 logger = logging.getLogger(__name__)
 
+# A run in another state is nobody's work.
+WORKED_ON = (RunState.ACTIVE, RunState.WAITING)
 # Two renewals may fail before a living worker loses its lease.
 RENEWALS_A_LEASE = 3
 SLACK = 2  # seconds, for what a time-out does not count
@@ -49,7 +51,7 @@ class LeaseLost(Problem):
 def take(run_id: UUID, *, holder: str, now: datetime) -> Run | None:
     """The run, leased to `holder`; None while it rests, is over, or somebody else works on it."""
     free = Q(lease_until=None) | Q(lease_until__lt=now) | Q(lease_holder=holder)
-    changed = Run.objects.filter(free, pk=run_id, state=RunState.ACTIVE).update(
+    changed = Run.objects.filter(free, pk=run_id, state__in=WORKED_ON).update(
         lease_holder=holder, lease_until=now + settings.LEASE
     )
     return Run.objects.select_related("version__agent").get(pk=run_id) if changed else None
@@ -114,7 +116,7 @@ class _Beat(threading.Thread):
             connection.close()  # the next beat begins with another
 
 
-def confirm(run: Run, *, states: tuple[RunState, ...] = (RunState.ACTIVE,)) -> None:
+def confirm(run: Run, *, states: tuple[RunState, ...] = WORKED_ON) -> None:
     """Lock the run's row and see that the lease is ours and the run in one of `states`.
 
     Raises LeaseLost.

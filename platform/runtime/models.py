@@ -88,9 +88,10 @@ class AgentVersion(models.Model):
 
 
 class RunState(models.TextChoices):
-    """Where a run is. Only `active` runs are worked on."""
+    """Where a run is. Only `active` and `waiting` runs are worked on."""
 
     ACTIVE = "active", "Active"
+    WAITING = "waiting", "Waiting for the ledger"
     HELD = "held", "Waiting for approval"
     COMPLETED = "completed", "Completed"
     FAILED = "failed", "Failed"
@@ -135,6 +136,7 @@ class StepState(models.TextChoices):
     """How far a step came. `begun` without an end is a crash, or work under way."""
 
     HELD = "held", "Waiting for approval"
+    WAITING = "waiting", "Waiting for the ledger"
     BEGUN = "begun", "Under way"
     ENDED = "ended", "Done"
     REFUSED = "refused", "Not understood"
@@ -147,7 +149,8 @@ class Step(models.Model):
     """One intent of a run and what came of it. `turn` is what the transcript says of it.
 
     `tool_sha256` is the digest of the tool's definition when it was decided: what a reviewer
-    approved is what is called.
+    approved is what is called. A `waiting` step is not done before its decision, and the entry
+    `begun` of its effect, are `awaits` ("sealed" or "cosigned").
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -162,6 +165,9 @@ class Step(models.Model):
     reasons = models.JSONField(default=list)
     decision = models.UUIDField(null=True)
     approval = models.UUIDField(null=True)
+    begun = models.UUIDField(null=True)
+    awaits: Any = models.CharField(max_length=10, null=True)
+    waits_since = models.DateTimeField(null=True)
     turn: Any = models.JSONField(null=True)
     error_code = models.CharField(max_length=63, null=True)
     usage: Any = models.JSONField(default=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 from celery import current_app
@@ -9,13 +10,16 @@ from django.db import transaction
 
 from tenants import isolation
 
+AT_ONCE = timedelta()
 # Whoever waits for the commit does not wait for the queue to come back.
 BRIEFLY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
 
 
-def after_commit(run_id: UUID) -> None:
-    """Queue the run's next step once the caller's transaction is durable."""
-    _send_after_commit("runtime.carry_on", run_id)
+def after_commit(run_id: UUID, *, delay: timedelta = AT_ONCE) -> None:
+    """Queue the run's next step, to be taken after `delay`, once the caller's transaction is
+    durable.
+    """
+    _send_after_commit("runtime.carry_on", run_id, delay)
 
 
 def ingest_after_commit(document_id: UUID) -> None:
@@ -28,12 +32,17 @@ def export_after_commit(export_id: UUID) -> None:
     _send_after_commit("runtime.export", export_id)
 
 
-def _send_after_commit(task: str, row: UUID) -> None:
+def _send_after_commit(task: str, row: UUID, delay: timedelta = AT_ONCE) -> None:
     arguments = [isolation.current().slug, str(row)]
 
     def send() -> None:
         current_app.send_task(
-            task, args=arguments, ignore_result=True, retry=True, retry_policy=BRIEFLY
+            task,
+            args=arguments,
+            countdown=delay.total_seconds() or None,
+            ignore_result=True,
+            retry=True,
+            retry_policy=BRIEFLY,
         )
 
     # What was committed stands, whether or not the queue can be reached: a failure is only logged.

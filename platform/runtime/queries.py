@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from audit.errors import Problem
 from governance.verdicts import Authors
 from retrieval.models import Collection
-from runtime.models import Agent, AgentVersion, Run, Step, Tool
+from runtime.models import Agent, AgentVersion, Run, RunState, Step, StepState, Tool
 from runtime.transcripts import Offer, ResultTurn, Transcript, Turn
 from tenants import isolation, members
 from tenants.principals import Principal
@@ -124,6 +124,20 @@ def _search_offer(collection: Collection) -> Offer:
         action="search_collection",
         resource=collection.slug,
     )
+
+
+WAITS_FOR = {
+    "sealed": "It acts once its entries are sealed into the ledger: a policy asks for that.",
+    "cosigned": "It acts once a witness has cosigned its entries: a policy asks for that.",
+}
+
+
+def waits_for(run: Run) -> str | None:
+    """What a waiting run waits for, in a sentence for people; None for any other."""
+    if run.state != RunState.WAITING:
+        return None
+    step = run.steps.filter(state=StepState.WAITING).first()
+    return WAITS_FOR.get(str(step.awaits)) if step else None
 
 
 def transcript_of(run: Run, *, tenant: str) -> Transcript:

@@ -26,6 +26,7 @@ from runtime import (
     planning,
     taking,
     validation,
+    waiting,
 )
 from runtime.events import RunCancelled, RunCompleted, RunFailed, RunResumed, RunStarted
 from runtime.models import Agent, Run, RunState, StepState
@@ -131,7 +132,8 @@ def take_step(run_id: UUID, *, holder: str, now: datetime) -> bool:
     1. Take the lease; a run that rests, is over or is somebody else's is left alone.
     2. Plan: the next intent follows from the transcript alone; an answer ends the run.
     3. A run that can't go on is ended.
-    4. Govern the intent: held, the run rests; denied, the model is told; allowed, it is begun.
+    4. Govern the intent: held, the run rests; denied, the model is told; allowed, it is begun,
+       and rests where a policy asks that the ledger is further first.
     5. Perform it and record how it ended.
     A crash at any line leaves rows from which the same step is taken again. Raises LeaseLost.
     """
@@ -220,13 +222,15 @@ def _fail(run: Run, code: str, message: str, now: datetime) -> bool:
 def _end(
     run: Run, state: RunState, closing: Callable[..., Event], now: datetime, **columns: Any
 ) -> bool:
-    """End the run, and what it leaves open: a begun effect is unknown, an approval withdrawn.
+    """End the run, and what it leaves open: a begun effect is unknown, one that waited for the
+    ledger did not happen, and an approval is withdrawn.
 
     `closing` makes its last entry, of how many entries there are.
     """
     with transaction.atomic():
         leases.confirm(run)
         interruptions.leave_all_unknown(run, now=now)
+        waiting.give_up_all(run, "run_ended", now=now)
         approvals.cancel_of_run(run.pk, by=taking.agent_principal(run), now=now)
         Run.objects.filter(pk=run.pk).update(
             state=state, ended_at=now, lease_holder=None, lease_until=None, **columns
@@ -300,7 +304,7 @@ def cancel(run: Run, *, by: Principal, now: datetime) -> None:
     """
     _check_may_give_tasks(by)
     with transaction.atomic():
-        unfinished = [RunState.ACTIVE, RunState.HELD]
+        unfinished = [RunState.ACTIVE, RunState.WAITING, RunState.HELD]
         changed = Run.objects.filter(pk=run.pk, state__in=unfinished).update(
             state=RunState.CANCELLED,
             ended_at=now,  # the lease stays: what was begun gets its outcome
@@ -308,6 +312,7 @@ def cancel(run: Run, *, by: Principal, now: datetime) -> None:
         if changed != 1:
             run.refresh_from_db()
             raise RunOver(run=str(run.pk), state=run.state)
+        waiting.give_up_all(run, "run_cancelled", now=now)
         approvals.cancel_of_run(run.pk, by=by, now=now)
         event = RunCancelled(steps=run.steps.count(), entries=_entries(run) + 1)
         ledger.record(event, actor=by.actor, correlation=run.pk)

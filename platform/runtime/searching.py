@@ -7,7 +7,7 @@ from datetime import datetime
 from audit import canonical
 from audit.errors import Problem
 from audit.ids import new_id
-from governance.decisions import Allowed, Held
+from governance.decisions import Denied, Held
 from governance.intents import SearchCollection
 from governance.permits import Permit
 from retrieval import search
@@ -50,7 +50,8 @@ def find(
 
     1. The decision and the beginning are committed. 2. The query is embedded, a governed model
     call of its own, and the index read. 3. What came of it is recorded.
-    Raises SearchDenied, SearchHeld, EmbeddingDenied, QueryMalformed and the gateway's problems.
+    Raises SearchDenied, SearchHeld, EmbeddingDenied, QueryMalformed, LedgerBehind and the
+    gateway's problems.
     """
     intent = SearchCollection(
         tenant=isolation.current().slug,
@@ -62,11 +63,12 @@ def find(
     act = Act(
         intent=intent, principal=by, authors=None, correlation=new_id(), now=now, may_hold=True
     )
-    decision = acts.begin(act)
-    if isinstance(decision, Held):
-        raise SearchHeld(collection=intent.resource, approval=str(decision.approval.pk))
-    if not isinstance(decision, Allowed):
-        raise SearchDenied(collection=intent.resource, reason=decision.reason)
+    begun = acts.begin(act)
+    if isinstance(begun, Held):
+        raise SearchHeld(collection=intent.resource, approval=str(begun.approval.pk))
+    if isinstance(begun, Denied):
+        raise SearchDenied(collection=intent.resource, reason=begun.reason)
+    decision = str(begun.allowed.decision_id)
     asker = Asker(principal=by, correlation=act.correlation, now=now)
 
     def look(permit: Permit) -> tuple[list[Found], Done]:
@@ -81,9 +83,9 @@ def find(
         )
         event = CollectionSearched(
             collection=collection.slug,
-            decision=str(decision.decision_id),
+            decision=decision,
             sources=[hit.source for hit in found],
         )
         return found, Done(canonical.digest([str(hit.passage.pk) for hit in found]), (event,))
 
-    return acts.perform(act, decision, look)
+    return acts.perform(act, begun, look)

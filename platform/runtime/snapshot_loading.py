@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 from django.db import connection, transaction
 
-from audit import subjects
+from audit import outside, subjects
 from audit.bodies import Subject
 from gateway import queries as gateway_queries
 from gateway.models import Route
@@ -66,6 +66,7 @@ def _read(now: datetime, people: dict[str, Subject]) -> Snapshot:
             policies=policy_sets.active(),
             routes=_routes(),
             agents=_agents(),
+            witnesses=outside.configured_witnesses(),
         )
 
 

@@ -69,7 +69,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A tenant at one moment. `keys` by public id; `agents` has when each agent was created.
 
     `subjects` has, by name, the data subject that each holder of a key is. Keys of members hold
-    the roles that the member had, and are missing once the member left.
+    the roles that the member had, and are missing once the member left. `witnesses` are the
+    verifier keys of those whose cosignatures count.
     """
 
     tenant: str
@@ -80,6 +81,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     policies: CompiledPolicies | None
     routes: Mapping[str, Offered]
     agents: Mapping[str, datetime]
+    witnesses: tuple[str, ...] = ()
 
     def principal_of(self, presented: PresentedKey, *, now: datetime) -> Principal | None:
         """Whom a key speaks for at `now`, or None where it opens nothing."""

@@ -15,9 +15,13 @@ MOST = 500
 
 
 def forgotten_runs(now: datetime) -> list[UUID]:
-    """Active runs without a living lease that have been around for 5 seconds, oldest first."""
+    """Active runs without a living lease that have been around for 5 seconds, and runs that wait
+    for the ledger and were not looked at for 5 seconds, oldest first.
+    """
     unleased = Q(lease_until__lt=now) | Q(lease_until=None, created_at__lt=now - PATIENCE)
-    found = Run.objects.filter(unleased, state=RunState.ACTIVE).order_by("created_at")
+    overlooked = Q(state=RunState.WAITING, lease_until__lt=now - PATIENCE)
+    forgotten = overlooked | Q(unleased, state=RunState.ACTIVE)
+    found = Run.objects.filter(forgotten).order_by("created_at")
     return list(found.values_list("pk", flat=True)[:MOST])
 
 

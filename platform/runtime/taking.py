@@ -32,9 +32,9 @@ class Taking(msgspec.Struct, frozen=True, kw_only=True):
         """The step's row, if an earlier taking left one."""
         return Step.objects.filter(run=self.run, number=self.intent.step or 0).first()
 
-    def record(self, event: Event) -> None:
-        """Write an entry of this run, in the caller's transaction."""
-        record(self.run, event)
+    def record(self, event: Event) -> UUID:
+        """Write an entry of this run, in the caller's transaction; its id."""
+        return record(self.run, event)
 
     def names(self, decision: UUID | None) -> IntentNames:
         """What the entries of the intent's effect say of it, allowed by the entry `decision`."""
@@ -58,9 +58,9 @@ class Taking(msgspec.Struct, frozen=True, kw_only=True):
         return step
 
 
-def record(run: Run, event: Event) -> None:
-    """Write an entry of the run in its agent's name, in the caller's transaction."""
-    ledger.record(event, actor=agent_actor(run), correlation=run.pk)
+def record(run: Run, event: Event) -> UUID:
+    """Write an entry of the run in its agent's name, in the caller's transaction; its id."""
+    return ledger.record(event, actor=agent_actor(run), correlation=run.pk)
 
 
 def idempotency_key(step: Step) -> str:

@@ -126,7 +126,7 @@ async def _looks(caller: Caller, begun: RunView) -> AsyncGenerator[RunView]:
         await asyncio.sleep(pause)
         view = await _in_time(caller, look)
         yield view
-        if view.state != "active":
+        if view.state not in {"active", "waiting"}:
             return
         pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
 

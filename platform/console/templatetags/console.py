@@ -18,6 +18,7 @@ register = template.Library()
 
 TONES = {
     "active": "busy", "begun": "busy", "queued": "busy", "pending": "waits", "held": "waits",
+    "waiting": "waits",
     "completed": "good", "ended": "good", "ready": "good", "approved": "good", "spent": "good",
     "failed": "bad", "denied": "bad", "rejected": "bad", "unknown": "bad", "refused": "bad",
 }  # fmt: skip
