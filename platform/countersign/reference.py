@@ -92,6 +92,12 @@ SETTINGS = {
     "COUNTERSIGN_MAX_DOCUMENT_BYTES": "The largest document.",
     "COUNTERSIGN_SWEEP_SECONDS": "How often forgotten work is looked for.",
     "COUNTERSIGN_LEASE_SECONDS": "How long a worker holds a run that it says nothing about.",
+    "COUNTERSIGN_LEDGER_WAIT_SECONDS": (
+        "How long an act of a run waits where a policy asks that it is sealed or cosigned first."
+    ),
+    "COUNTERSIGN_LEDGER_WAIT_IN_PLACE_SECONDS": (
+        "The same for calls through `/v1`, searches and embeddings, which wait in place."
+    ),
     "PORT": "Where `make demo` and `make serve` listen; the next free one if it is busy.",
     "OPENAI_API_KEY": "`make demo` plays its story on a model instead of the offline provider.",
     "OPENAI_BASE_URL": "Where that model is, for vLLM, Ollama and others.",

@@ -45,7 +45,6 @@ from runtime.events import (
 from runtime.snapshots import Offered, Snapshot
 from tenants.principals import Principal
 
-
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 0.25
 

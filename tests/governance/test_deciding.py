@@ -95,6 +95,7 @@ def test_the_decision_is_recorded_with_the_policies_that_brought_it_about(desk: 
         "policy_sha256": PolicySet.objects.get(active=True).sha256,
         "step": 2,
         "approval": str(Approval.objects.get().pk),
+        "awaits": "recorded",
     }
 
 

@@ -151,3 +151,17 @@ def test_the_order_of_arguments_does_not_matter() -> None:
 def test_what_cannot_be_hashed_exactly_is_refused(value: Any) -> None:
     with pytest.raises(NotCanonical):
         _ = refund(arguments={"amount": value}).digest
+
+
+@pytest.mark.parametrize("awaits", ["sealed", "cosigned"])
+def test_a_permit_that_awaits_the_ledger_can_not_be_spent_before(awaits: Any) -> None:
+    permit = permits.mint(refund(), new_id(), awaits=awaits)
+    with pytest.raises(permits.PermitEarly):
+        permit.spend(refund())
+    assert not permit.reached("recorded")
+    assert permit.reached("published") == (awaits == "sealed")
+    assert permit.reached("cosigned")
+    assert permit.reached("recorded")  # nothing goes back
+    permit.spend(refund())
+    with pytest.raises(permits.PermitSpent):
+        permit.spend(refund())

@@ -335,3 +335,57 @@ def test_the_schema_can_be_shown_to_people() -> None:
     assert "refund_order?" in shown
     assert "amount?: " in shown
     assert json.loads(SCHEMA)
+
+
+SEALED = '@id("sealed") @record("sealed")\npermit(principal, action, resource);'
+COSIGNED_ONCE_ASKED = (
+    '@id("cosigned") @record("cosigned")\n'
+    'permit(principal, action == Action::"invoke_unattended", resource);'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome", "awaits"),
+    [
+        (EVERYTHING, "allowed", "recorded"),
+        (SEALED, "allowed", "sealed"),
+        (EVERYTHING + SEALED, "allowed", "sealed"),
+        (SEALED + COSIGNED_ONCE_ASKED, "allowed", "cosigned"),
+        (SEALED + NOT_ALONE, "held", "sealed"),
+        # The second answer does not let it go: a reviewer does.
+        (SEALED + COSIGNED_ONCE_ASKED + NOT_ALONE, "held", "sealed"),
+        (COSIGNED_ONCE_ASKED, "denied", "recorded"),
+    ],
+)
+def test_the_strictest_policy_that_lets_it_go_says_what_it_waits_for(
+    text: str, outcome: str, awaits: str
+) -> None:
+    verdict = ask(text)
+    assert (verdict.outcome, verdict.awaits) == (outcome, awaits)
+
+
+@pytest.mark.parametrize(
+    ("annotated", "message"),
+    [
+        ('@record("seald") permit', "@record can ask for sealed or cosigned, and not for 'seald'"),
+        ("@record permit", "@record can ask for sealed or cosigned, and not for ''"),
+        ('@record("sealed") forbid', "@record is for a permit: a forbid lets nothing be done"),
+        (
+            '@rekord("sealed") permit',
+            "there is no annotation @rekord; there are @id, @record, @description",
+        ),
+    ],
+)
+def test_an_annotation_that_would_ask_for_nothing_is_refused_at_its_place(
+    annotated: str, message: str
+) -> None:
+    text = f'{EVERYTHING}\n@id("second")\n  {annotated} (principal, action, resource);'
+    assert flaws(text) == [{"line": 3, "column": 3, "policy": "second", "message": message}]
+
+
+def test_a_cosignature_can_be_asked_for_where_there_is_a_witness_only() -> None:
+    with pytest.raises(PolicyInvalid) as refused:
+        policies.compile(EVERYTHING + "\n" + COSIGNED_ONCE_ASKED, SCHEMA, is_witnessed=False)
+    (flaw,) = refused.value.details["errors"]
+    assert (flaw["line"], flaw["policy"]) == (2, "cosigned")
+    assert policies.compile(EVERYTHING + SEALED, SCHEMA, is_witnessed=False)
