@@ -30,6 +30,9 @@ from tenants.principals import Principal
 WAITS = timedelta(days=1)
 """How long an approval may be voted on and used, counted from its opening."""
 
+QUORUM = 1
+"""How many must approve: the first vote settles it."""
+
 
 class VoteNames(TypedDict):
     """What the entry of a vote says of what was voted on."""
@@ -143,7 +146,10 @@ def approve(approval: Approval, *, by: Principal, now: datetime, reason: str = "
     voting.check_may_vote(approval, by)
     _settle(approval, State.APPROVED, now)
     _vote(approval, "approve", by=by, reason=reason, now=now)
-    entry = events.ApprovalApproved(**_vote_names(approval), reason=reason or None)
+    votes = approval.votes.filter(verdict="approve").count()
+    entry = events.ApprovalApproved(
+        **_vote_names(approval), reason=reason or None, votes=votes, quorum=QUORUM
+    )
     _record_vote(approval, entry, by)
     return approval
 
@@ -275,6 +281,7 @@ def _opened(approval: Approval) -> events.ApprovalOpened:
         shown=_shown(approval),
         policy_version=approval.policy_version,
         expires_at=rfc3339(approval.expires_at),
+        quorum=QUORUM,
     )
 
 

@@ -238,9 +238,9 @@ def rehearse(
 ) -> Verdict:
     """What `policies` and the grants of this moment say of `intent`. Nothing is recorded, so this
     MUST NOT be acted on."""
-    granted = intent.principal_kind == "agent" and grants.has(intent.principal, resource)
+    grant = grants.find(intent.principal, resource) if intent.principal_kind == "agent" else None
     verdict = verdicts.judge(
-        policies, intent, resource, asker=principal, authors=authors, granted=granted
+        policies, intent, resource, asker=principal, authors=authors, grant=grant
     )
     is_witnessed = verdict.awaits != "cosigned" or bool(outside.configured_witnesses())
     return verdicts.witnessed(verdict, is_witnessed=is_witnessed)

@@ -25,7 +25,7 @@ class IntentDecided(Event, kind="intent.decided"):
     `reasons` name the policies that brought it about (or raised an error), `matched` every
     policy that matched; `approval` is the one that was opened, is awaited, or was spent. `awaits`
     is how far the ledger must be with it before anything is done: "recorded", "sealed" into the
-    tree or "cosigned" by a witness.
+    tree or "cosigned" by a witness. `grant` is the one that let an agent in, and null for others.
     """
 
     intent: Bound[dict[str, Any]]
@@ -41,10 +41,14 @@ class IntentDecided(Event, kind="intent.decided"):
     step: int | None
     approval: str | None
     awaits: str = "recorded"
+    grant: str | None = None
 
 
 class ApprovalOpened(Event, kind="approval.opened"):
-    """An intent was held, and waits for a reviewer; `shown` is what the reviewer will see."""
+    """An intent was held, and waits for a reviewer; `shown` is what the reviewer will see.
+
+    `quorum` is how many must approve it.
+    """
 
     approval: str
     intent: str
@@ -54,16 +58,22 @@ class ApprovalOpened(Event, kind="approval.opened"):
     shown: Bound[dict[str, Any]]
     policy_version: int
     expires_at: str
+    quorum: int = 1
 
 
 class ApprovalApproved(Event, kind="approval.approved"):
-    """A reviewer approved a held intent, while the policies of `policy_version` were in force."""
+    """A reviewer approved a held intent, while the policies of `policy_version` were in force.
+
+    It is the vote number `votes` for it, of `quorum` that it needs.
+    """
 
     approval: str
     intent: str
     reason: Private[str | None]
     shown: str
     policy_version: int
+    votes: int = 1
+    quorum: int = 1
 
 
 class ApprovalRejected(Event, kind="approval.rejected"):
@@ -99,16 +109,18 @@ class ApprovalSpent(Event, kind="approval.spent"):
 
 
 class GrantGiven(Event, kind="grant.given"):
-    """An agent may be given a tool, route or collection to use."""
+    """An agent was given a tool, route or collection to use; `grant` is the id of that grant."""
 
+    grant: str
     agent: str
     resource_kind: str
     resource: str
 
 
 class GrantRevoked(Event, kind="grant.revoked"):
-    """An agent may no longer use a tool, route or collection."""
+    """An agent may no longer use a tool, route or collection: `grant` was taken back."""
 
+    grant: str
     agent: str
     resource_kind: str
     resource: str
@@ -145,6 +157,7 @@ def decided(
         step=intent.step,
         approval=approval,
         awaits=verdict.awaits,
+        grant=verdict.grant,
     )
 
 

@@ -28,9 +28,10 @@ def grant(agent: str, resource: models.Model, *, by: Principal) -> None:
     group, _ = Group.objects.get_or_create(name=_group_name(agent))
     if _rows(agent, type(resource).__name__, str(resource.pk)).exists():
         return
-    assign_perm(PERMISSION, group, resource)
+    given = str(assign_perm(PERMISSION, group, resource).pk)
     kind, slug = _names(resource)
-    ledger.record(GrantGiven(agent=agent, resource_kind=kind, resource=slug), actor=by.actor)
+    entry = GrantGiven(grant=given, agent=agent, resource_kind=kind, resource=slug)
+    ledger.record(entry, actor=by.actor)
     configuration.touch()
 
 
@@ -39,10 +40,12 @@ def revoke(agent: str, resource: models.Model, *, by: Principal) -> None:
     """Takes the grant back; nothing happens where there is none. Raises `NotPermitted`."""
     by.require("admin")
     kind, slug = _names(resource)
-    if not _rows(agent, kind, str(resource.pk)).exists():
+    given = _rows(agent, kind, str(resource.pk)).first()
+    if given is None:
         return
+    entry = GrantRevoked(grant=str(given.pk), agent=agent, resource_kind=kind, resource=slug)
     remove_perm(PERMISSION, Group.objects.get(name=_group_name(agent)), resource)
-    ledger.record(GrantRevoked(agent=agent, resource_kind=kind, resource=slug), actor=by.actor)
+    ledger.record(entry, actor=by.actor)
     configuration.touch()
 
 
@@ -52,9 +55,10 @@ def of(agent: str) -> set[tuple[str, str]]:
     return set(rows)
 
 
-def has(agent: str, resource: Resource) -> bool:
-    """Whether the agent was granted `resource`."""
-    return _rows(agent, resource.kind, resource.pk).exists()
+def find(agent: str, resource: Resource) -> str | None:
+    """The id of the grant by which the agent may use `resource`; None where there is none."""
+    found = _rows(agent, resource.kind, resource.pk).values_list("pk", flat=True).first()
+    return None if found is None else str(found)
 
 
 def _of(agent: str) -> QuerySet[GroupObjectPermission]:

@@ -62,7 +62,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     `code` says why in one word; `reasons` are the `@id`s of the policies that brought it about,
     `matched` those of every policy that matched; `errors` are Cedar's own words, and
     may quote arguments. Version 0 stands for a denial before any policy was asked. `awaits` is
-    how far the ledger must be with it before anything is done.
+    how far the ledger must be with it before anything is done, and `grant` what let an agent in.
     """
 
     outcome: Outcome
@@ -73,6 +73,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     policy_version: int = 0
     policy_sha256: str = ""
     awaits: State = "recorded"
+    grant: str | None = None
 
 
 class CompiledPolicies(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,13 +28,13 @@ def judge(
     *,
     asker: Principal,
     authors: Authors | None,
-    granted: bool,
+    grant: str | None,
 ) -> Verdict:
     """The verdict on `intent`; pure, and never raises: what can't be judged is denied.
 
     What policies see of it is put together here, for decisions, rehearsals and the data plane
-    alike. `asker` is the principal itself, or whoever asked for the agent's run; `authors` are an
-    agent's, and None for anybody else.
+    alike. `asker` is the principal itself, or whoever asked for the agent's run; `authors` and
+    `grant` are an agent's, and None for anybody else.
 
     1. A resource that is not the one which the intent names is denied.
     2. An agent without a grant is denied, whatever a policy says.
@@ -43,14 +43,15 @@ def judge(
     """
     if not fits(resource, intent):
         return _denied("resource_mismatch")
-    if intent.principal_kind == "agent" and not granted:
+    if intent.principal_kind == "agent" and grant is None:
         return _denied("not_granted")
     if compiled is None:
         return _denied("no_policy")
     principal = _principal(intent, asker, authors)
     if principal is None:
         return _denied("principal_unclear")
-    return evaluate(compiled, _request(compiled, intent, principal, resource))
+    verdict = evaluate(compiled, _request(compiled, intent, principal, resource))
+    return msgspec.structs.replace(verdict, grant=grant)
 
 
 def _denied(code: str) -> Verdict:

@@ -7,7 +7,7 @@ decision that names the approval which is spent already.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from audit.verify.headers import Header
@@ -29,6 +29,8 @@ class Approval:
     requester: str
     on_behalf_of: str | None
     correlation: bytes | None
+    quorum: int = 1
+    approvers: set[str] = field(default_factory=set)
     state: str = "open"
     is_used: bool = False
     is_executed: bool = False
@@ -89,6 +91,7 @@ class Approvals:
             requester=str(requester.get("id")) if isinstance(requester, dict) else "",
             on_behalf_of=header.actor["on_behalf_of"],
             correlation=header.correlation,
+            quorum=_number(event.get("quorum")),
         )
         self._of[approval.id] = self._latest[approval.intent] = approval
 
@@ -125,6 +128,8 @@ class Approvals:
         ):
             self._expect(code, header, what, holds=holds)
         approval.state = AFTER[header.kind.decode()]
+        if approval.state == "approved":
+            approval.approvers.add(actor["id"])
 
     def spent(self, header: Header) -> None:
         """`approval.spent`."""
@@ -137,6 +142,12 @@ class Approvals:
         elif approval.state != "approved":
             what = f"spends the approval {approval.id}, which was not approved: {approval.state}"
             self._findings.about("approval_spent_unapproved", header, what)
+        elif len(approval.approvers) < approval.quorum:
+            what = (
+                f"spends the approval {approval.id}, which {len(approval.approvers)} of the"
+                f" {approval.quorum} that it needs had given"
+            )
+            self._findings.about("quorum_not_reached", header, what)
         approval.state = "spent"
 
     def closed(self, header: Header) -> None:
@@ -188,3 +199,7 @@ class Approvals:
     def _expect(self, code: str, header: Header, what: str, *, holds: bool) -> None:
         if not holds:
             self._findings.about(code, header, what)
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 1

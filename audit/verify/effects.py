@@ -6,11 +6,12 @@ key, as a later attempt, takes the place of the one whose process died.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
 from audit.verify.approvals import Approvals
-from audit.verify.headers import Header
+from audit.verify.grants import Grants
+from audit.verify.headers import Header, time_between
 from audit.verify.report import Findings
 from audit.verify.runs import Runs
 
@@ -42,8 +43,15 @@ class Effects:
     """The decisions that nobody used yet, and the effects that have no outcome yet."""
 
     def __init__(
-        self, approvals: Approvals, runs: Runs, findings: Findings, *, is_pruned: bool
+        self,
+        grants: Grants,
+        approvals: Approvals,
+        runs: Runs,
+        findings: Findings,
+        *,
+        is_pruned: bool,
     ) -> None:
+        self._grants = grants
         self._approvals = approvals
         self._runs = runs
         self._findings = findings
@@ -61,6 +69,7 @@ class Effects:
     def decided(self, header: Header) -> None:
         """`intent.decided`."""
         event = header.event
+        self._grants.check(header)
         early = self._early.pop(header.id, None)
         if early is not None:
             what = f"was begun before the entry at index {header.index} decided it"
@@ -152,13 +161,6 @@ class Effects:
                 what = f"was begun, and no entry decided it (it names the decision {decision!r})"
                 self._findings.at("effect_without_decision", *effect[:3], what)
         for effect in self._open.values():
-            if _time_between(effect.begun_at, last_at) > LONGEST_EFFECT:
+            if time_between(effect.begun_at, last_at) > LONGEST_EFFECT:
                 what = "was begun, and has no outcome after an hour"
                 self._findings.at("effect_without_outcome", *effect[:3], what)
-
-
-def _time_between(start: bytes, end: bytes) -> timedelta:
-    try:
-        return datetime.fromisoformat(end.decode()) - datetime.fromisoformat(start.decode())
-    except ValueError:  # the thirtieth of February: what is no day is no hour ago
-        return timedelta()

@@ -17,6 +17,7 @@ from audit.verify.approvals import Approvals, Policies
 from audit.verify.bodies import Bodies
 from audit.verify.continuing import Exports
 from audit.verify.effects import Effects
+from audit.verify.grants import Grants
 from audit.verify.headers import Header
 from audit.verify.layout import Manifest
 from audit.verify.reading import LONGEST_ENTRY, batches
@@ -46,7 +47,8 @@ class Entries:
         self._runs = Runs(findings, is_pruned=pruned)
         policies = Policies(findings, is_pruned=pruned)
         approvals = Approvals(policies, findings, is_pruned=pruned)
-        self._effects = Effects(approvals, self._runs, findings, is_pruned=pruned)
+        grants = Grants(findings, is_pruned=pruned)
+        self._effects = Effects(grants, approvals, self._runs, findings, is_pruned=pruned)
         passes = self._passes if manifest.bodies == "selected" else None
         self._bodies = Bodies(
             folder / layout.BODIES,
@@ -54,7 +56,7 @@ class Entries:
             shipped=manifest.bodies,
             passes=passes or (lambda _: True),
         )
-        self._handlers = self._who_asks(policies, approvals)
+        self._handlers = self._who_asks(policies, grants, approvals)
         self._ids: set[bytes] = set()
         self._last_at = b""
         self.count = 0
@@ -62,7 +64,9 @@ class Entries:
         self.differs = False
         """Whether a line has not the hash of its leaf."""
 
-    def _who_asks(self, policies: Policies, approvals: Approvals) -> dict[bytes, Handler]:
+    def _who_asks(
+        self, policies: Policies, grants: Grants, approvals: Approvals
+    ) -> dict[bytes, Handler]:
         handlers: dict[bytes, Handler] = {
             b"intent.decided": self._effects.decided,
             b"effect.begun": self._effects.begun,
@@ -73,6 +77,8 @@ class Entries:
             b"approval.expired": approvals.closed,
             b"approval.cancelled": approvals.closed,
             b"policy.activated": policies.activated,
+            b"grant.given": grants.given,
+            b"grant.revoked": grants.revoked,
             b"subject.erased": self._bodies.erased,
             b"retention.applied": self._bodies.retained,
             b"ledger.key_rotated": self.rotations.rotated,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from audit.verify import json_text
@@ -61,6 +62,14 @@ def shown(line: bytes) -> tuple[str, str, str]:
         return "", "", ""
     id_, kind, log = (part.decode(errors="replace") for part in match.groups())
     return id_, kind, log
+
+
+def time_between(start: bytes, end: bytes) -> timedelta:
+    """From one entry's time to another's; negative if it is the other way round."""
+    try:
+        return datetime.fromisoformat(end.decode()) - datetime.fromisoformat(start.decode())
+    except ValueError:  # the thirtieth of February: what is no day is no hour ago
+        return timedelta()
 
 
 class Header:

@@ -106,7 +106,7 @@ def ask(
         arguments=requests.arguments(request),
     )
     verdict = verdicts.judge(
-        snapshot.policies, intent, route.resource, asker=principal, authors=None, granted=False
+        snapshot.policies, intent, route.resource, asker=principal, authors=None, grant=None
     )
     verdict = verdicts.witnessed(verdict, is_witnessed=bool(snapshot.witnesses))
     return Call(

@@ -144,7 +144,8 @@ class Log:
 def rich(size: int = 300) -> Log:
     """A log with a bit of everything: runs, approvals, effects, private parts, an erasure."""
     log = Log()
-    log.record("tenant.created", {"slug": "acme"})
+    log.record("grant.given", {"grant": "7", "agent": AGENT["id"], "resource_kind": "tool",
+               "resource": "refund_order"}, actor=member(ALICE))  # fmt: skip
     log.record("policy.activated", {"version": 1, "sha256": "1" * 64})
     plain_run(log, uuid(1 << 20))
     log.record("policy.activated", {"version": 2, "sha256": "2" * 64})
@@ -168,7 +169,7 @@ def decide(log: Log, run: str, amount: int, outcome: str = "allowed", **more: An
     event = {"action": "use_tool", "resource": "refund_order", "resource_kind": "tool",
              "outcome": outcome, "code": outcome, "reasons": ["small-refunds"], "matched": [],
              "policy_version": 1, "policy_sha256": "1" * 64, "approval": None, "step": 1,
-             **more}  # fmt: skip
+             "grant": "7", **more}  # fmt: skip
     value = {"action": "use_tool", "arguments": {"amount": amount}}
     made = log.record("intent.decided", {**event, "intent": intent_of(amount)}, actor=AGENT,
                       run=run, subject=CUSTOMER)  # fmt: skip
@@ -218,7 +219,7 @@ def approved_run(log: Log, run: str) -> None:
     start(log, run)
     log.record("approval.opened", {**about, **shown, "action": "use_tool",
                "resource": "refund_order", "requester": {"kind": "member", "id": ALICE},
-               "policy_version": 2, "expires_at": "2026-03-03T12:00:00+00:00"},
+               "policy_version": 2, "quorum": 1, "expires_at": "2026-03-03T12:00:00+00:00"},
                actor=AGENT, run=run, subject=CUSTOMER)  # fmt: skip
     log.bodies[len(log.entries) - 1] = {"shown": {"salt": "cd" * 32, "value": {"amount": 900}}}
     decide(log, run, 900, "held", approval=approval, policy_version=2)

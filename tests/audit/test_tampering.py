@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -380,6 +381,23 @@ def _continued(log: Log) -> None:
     log.record("tool.called", {}, run=log.entries[2]["correlation"])
 
 
+def _revoke(log: Log, *, before: int) -> None:
+    """Taken back before the second run, which began `before` seconds later."""
+    at = log.of_kind("policy.activated", 1)
+    log.insert(at, {**log.entries[log.of_kind("grant.given")], "id": uuid(999)})
+    log.entries[at] |= {"kind": "grant.revoked"} | {
+        name: log.entries[at - 1][name] for name in ("occurred_at", "recorded_at")
+    }
+    for entry in log.entries[at + 1 :]:
+        for name in ("occurred_at", "recorded_at"):
+            moved = datetime.fromisoformat(entry[name]) + timedelta(seconds=before)
+            entry[name] = moved.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _revoked(log: Log) -> None:
+    _revoke(log, before=61)
+
+
 def _approve_late(log: Log) -> None:
     """Opened, executed by a decision without it, and approved only then."""
     log.move(log.of_kind("approval.approved"), log.of_kind("effect.ended", 1))
@@ -479,6 +497,14 @@ DECIDED = "intent.decided"
         (_use_twice, {"decision_used_twice"}),
         (_begin_twice, {"effect_begun_twice"}),
         (_event(DECIDED, 2, approval=None), {"held_not_approved"}),
+        (_event(DECIDED, grant="8"), {"grant_unknown"}),
+        (_event(DECIDED, grant=None), {"grant_unknown"}),
+        (_without("grant.given"), {"grant_unknown"}),
+        (_moved("grant.given", 0, DECIDED, 0), {"grant_unknown"}),
+        (_event("grant.given", agent="another-desk"), {"grant_of_another"}),
+        (_event("grant.given", resource="look_up_order"), {"grant_of_another"}),
+        (_revoked, {"grant_revoked"}),
+        (_event("approval.opened", quorum=2), {"quorum_not_reached"}),
         (_event("approval.approved", intent=intent_of(1)), {"approval_of_another_intent"}),
         (_event("approval.approved", approval=uuid(5)),
          {"approval_unknown", "approval_spent_unapproved"}),

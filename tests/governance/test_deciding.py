@@ -96,6 +96,7 @@ def test_the_decision_is_recorded_with_the_policies_that_brought_it_about(desk: 
         "step": 2,
         "approval": str(Approval.objects.get().pk),
         "awaits": "recorded",
+        "grant": grants.find("refund-desk", desk.resource_of(desk.refund())),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from guardian.models import GroupObjectPermission
 
 from audit import queries as ledger
 from governance import grants
@@ -19,7 +20,9 @@ def test_a_grant_is_given_once_and_recorded(desk: Desk) -> None:
     entry = ledger.entries(kind="grant.given").first()
     assert ledger.entries(kind="grant.given").count() == before + 1
     assert entry is not None
+    given = GroupObjectPermission.objects.get(group__name="agent:other-desk")
     assert entry.event == {
+        "grant": str(given.pk),
         "agent": "other-desk",
         "resource_kind": "Tool",
         "resource": "refund_order",
@@ -29,10 +32,14 @@ def test_a_grant_is_given_once_and_recorded(desk: Desk) -> None:
 
 def test_a_revoked_grant_is_gone(desk: Desk) -> None:
     before = ledger.entries(kind="grant.revoked").count()
+    given = grants.find("refund-desk", desk.resource_of(desk.refund()))
+    assert given is not None
     grants.revoke("refund-desk", desk.tool, by=desk.acme.alice)
     grants.revoke("refund-desk", desk.tool, by=desk.acme.alice)
     assert grants.of("refund-desk") == {("tool", str(desk.tools["look_up_order"].pk))}
     assert ledger.entries(kind="grant.revoked").count() == before + 1
+    assert ledger.entries(kind="grant.revoked")[0].event["grant"] == given
+    assert grants.find("refund-desk", desk.resource_of(desk.refund())) is None
 
 
 @pytest.mark.parametrize("who", ["bob", "carol", "dave"])

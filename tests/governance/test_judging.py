@@ -47,15 +47,15 @@ def tool(effect: str = "write", slug: str = "refund") -> Resource:
 
 
 def judge(
-    intent: Any, resource: Resource, *, text: str = policies.DEFAULT_POLICY, granted: bool = True
+    intent: Any, resource: Resource, *, text: str = policies.DEFAULT_POLICY, grant: str | None = "1"
 ) -> Verdict:
-    return put(compiled(text), intent, resource, granted=granted)
+    return put(compiled(text), intent, resource, grant=grant)
 
 
 def put(
     policies_: CompiledPolicies | None, intent: Any, resource: Resource, **known: Any
 ) -> Verdict:
-    values: dict[str, Any] = {"asker": ROBO, "authors": WROTE, "granted": True}
+    values: dict[str, Any] = {"asker": ROBO, "authors": WROTE, "grant": "1"}
     return verdicts.judge(policies_, intent, resource, **(values | known))
 
 
@@ -66,7 +66,7 @@ def test_a_granted_write_is_held_under_the_version_that_judged_it() -> None:
 
 
 def test_without_a_grant_an_agent_is_denied_whatever_the_policies_say() -> None:
-    assert judge(refund(), tool("read"), text=ALL, granted=False).code == "not_granted"
+    assert judge(refund(), tool("read"), text=ALL, grant=None).code == "not_granted"
 
 
 def test_a_client_app_needs_no_grant_but_a_policy() -> None:
@@ -74,8 +74,8 @@ def test_a_client_app_needs_no_grant_but_a_policy() -> None:
         tenant="acme", principal_kind="client_app", principal="robo", resource="r", arguments={}
     )
     route = Resource(kind="Route", slug="r", pk="1", attributes={})
-    assert judge(asked, route, granted=False).outcome == "allowed"
-    assert judge(asked, route, text="", granted=False).outcome == "denied"
+    assert judge(asked, route, grant=None).outcome == "allowed"
+    assert judge(asked, route, text="", grant=None).outcome == "denied"
 
 
 def test_without_policies_everything_is_denied() -> None:
@@ -145,7 +145,7 @@ def test_policies_see_the_members_roles_and_on_whose_behalf() -> None:
     )
     for roles, allowed in (({"reviewer"}, "allowed"), ({"auditor"}, "denied")):
         bob = Principal(kind="member", id="bob", name="Bob", tenant="acme", roles=frozenset(roles))
-        verdict = put(compiled(text), asked, collection, asker=bob, authors=None, granted=False)
+        verdict = put(compiled(text), asked, collection, asker=bob, authors=None, grant=None)
         assert verdict.outcome == allowed
 
 
@@ -167,5 +167,5 @@ def test_no_arguments_make_it_raise(arguments: dict[str, Any]) -> None:
 
 
 def test_every_code_has_a_sentence() -> None:
-    for verdict in (judge(refund(), tool()), judge(refund(), tool(), granted=False)):
+    for verdict in (judge(refund(), tool()), judge(refund(), tool(), grant=None)):
         assert verdicts.explain(verdict) != "It was denied."

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from http.client import HTTPResponse
 from pathlib import Path
@@ -20,13 +21,19 @@ from journeys.conftest import Stack
 from playwright.sync_api import Page, expect
 from world import World, calls, says
 
-from audit.queries import entries, latest_checkpoint
+from audit.queries import access_entry, entries, latest_checkpoint
 from governance import policy_sets
 from governance.policies import DEFAULT_POLICY
 from runtime import ingesting, runs, toolbox
 from runtime.models import Run
 from tenants.keys import issuing
 from tests.environment import ROOT
+
+SEALED_REFUNDS = """
+@id("refunds-are-sealed") @record("sealed")
+permit (principal is Agent, action in [Action::"invoke", Action::"invoke_unattended"],
+        resource == Tool::"refund_order");
+"""
 
 
 def _sign_in(page: Page, stack: Stack, person: str) -> None:
@@ -195,3 +202,32 @@ def test_a_run_goes_from_its_start_to_its_answer_without_anybody_nudging_it(
     world.script[:] = [says("For 30 days.")]
     run = runs.start("How long?", agent=desk.agent, principal=desk.cast.robo, now=datetime.now(UTC))
     stack.wait_until(lambda: _state(run) == "completed")
+
+
+def test_what_is_to_be_sealed_waits_for_the_sequencer_and_goes_on_by_itself(
+    committed_acme: Cast, world: World, stack: Stack
+) -> None:
+    desk = furnish(committed_acme, world, datetime.now(UTC))
+    policy_sets.save(
+        DEFAULT_POLICY + SEALED_REFUNDS,
+        tools=toolbox.schemas,
+        by=desk.cast.alice,
+        now=datetime.now(UTC),
+    )
+    world.script[:] = [
+        calls(("refund_order", {"order_id": "1042", "amount_cents": 2_500})),
+        says("Refunded."),
+    ]
+    stack.processes.kill("sequencer")
+    run = runs.start("Refund", agent=desk.agent, principal=desk.cast.robo, now=datetime.now(UTC))
+    stack.wait_until(lambda: _state(run) == "waiting")
+    time.sleep(2)
+    assert (_state(run), world.refunds) == ("waiting", [])
+    stack.processes.start_again("sequencer")
+    begun = run.steps.get(state="waiting").begun
+    stack.wait_until(lambda: access_entry(begun).sealed)
+    sealed_at = time.monotonic()
+    stack.wait_until(lambda: bool(world.refunds))
+    print(f"acted {time.monotonic() - sealed_at:.2f} s after it was sealed")
+    stack.wait_until(lambda: _state(run) == "completed")
+    assert len(world.refunds) == 1
