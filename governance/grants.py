@@ -28,9 +28,10 @@ def grant(agent: str, resource: models.Model, *, by: Principal) -> None:
     group, _ = Group.objects.get_or_create(name=_group_name(agent))
     if _rows(agent, type(resource).__name__, str(resource.pk)).exists():
         return
-    given = str(assign_perm(PERMISSION, group, resource).pk)
+    assign_perm(PERMISSION, group, resource)
     kind, slug = _names(resource)
-    entry = GrantGiven(grant=given, agent=agent, resource_kind=kind, resource=slug)
+    given = _rows(agent, kind, str(resource.pk)).get()
+    entry = GrantGiven(grant=str(given.pk), agent=agent, resource_kind=kind, resource=slug)
     ledger.record(entry, actor=by.actor)
     configuration.touch()
 

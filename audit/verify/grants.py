@@ -1,4 +1,4 @@
-"""The only place that follows grants: what lets an agent ask for a tool, route or collection at all.
+"""The only place that follows grants: what lets an agent use a tool, route or collection at all.
 
 A decision names the grant by its id. A grant that was taken back while a decision was under way may
 still be named by it; one that was taken back before the decision began may not.

@@ -19,6 +19,7 @@ from gateway.attempts import PATIENCE, Answered, Patience, first_answer
 from gateway.events import ModelCalled
 from gateway.prices import Usage
 from gateway.providers.protocol import Json, ProviderCut, ProviderMalformed
+from gateway.requests import Prompt
 from gateway.specs import EndpointSpec, RouteSpec
 from governance.intents import Intent
 from governance.permits import Permit
@@ -38,6 +39,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: int
     attempts: list[str]
     parameters_sha256: str
+    prompt: Prompt
 
     @property
     def answer(self) -> Json:
@@ -78,6 +80,7 @@ async def complete(
         latency_ms=_milliseconds_since(began),
         attempts=answered.attempts,
         parameters_sha256=requests.parameters_sha256(request),
+        prompt=requests.prompt_of(request, intent.agent_version),
     )
 
 
@@ -97,7 +100,8 @@ async def stream(
     requests.check_chat(request)
     began = time.monotonic()
     answered = await first_answer(route.endpoints, partial(_begun, request), patience)
-    return Streaming(route, request, answered, began)
+    prompt = requests.prompt_of(request, intent.agent_version)
+    return Streaming(route, request, answered, prompt, began)
 
 
 class Streaming:
@@ -112,6 +116,7 @@ class Streaming:
         route: RouteSpec,
         request: Mapping[str, Any],
         answered: Answered[_Begun],
+        prompt: Prompt,
         began: float,
     ) -> None:
         self.route = route.slug
@@ -120,6 +125,7 @@ class Streaming:
         self.model = answered.endpoint.model
         self.attempts = answered.attempts
         self.parameters_sha256 = requests.parameters_sha256(request)
+        self.prompt = prompt
         self._spec = answered.endpoint
         self._request = request
         self._first, self._rest = answered.answer
@@ -201,6 +207,7 @@ def called(answer: Completion | Streaming, *, streamed: bool) -> ModelCalled:
         answered_model=_name(answer.answer.get("model")),
         response_id=_name(answer.answer.get("id")),
         parameters_sha256=answer.parameters_sha256,
+        **answer.prompt,
     )
 
 

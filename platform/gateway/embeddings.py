@@ -14,7 +14,7 @@ from gateway.attempts import PATIENCE, Patience, first_answer
 from gateway.events import ModelCalled
 from gateway.prices import Usage
 from gateway.providers.protocol import ProviderMalformed, Vectors
-from gateway.requests import MOST_TEXTS, ModelRequestInvalid
+from gateway.requests import MOST_TEXTS, ModelRequestInvalid, Prompt
 from gateway.specs import EndpointSpec, RouteSpec
 from governance.intents import Intent
 from governance.permits import Permit
@@ -33,6 +33,7 @@ class Embedded(msgspec.Struct, frozen=True, kw_only=True):
     provider_kind: str
     latency_ms: int
     attempts: list[str]
+    prompt: Prompt
 
     @property
     def event(self) -> ModelCalled:
@@ -49,6 +50,7 @@ class Embedded(msgspec.Struct, frozen=True, kw_only=True):
             estimated=self.usage.estimated,
             latency_ms=self.latency_ms,
             attempts=self.attempts,
+            **self.prompt,
         )
 
 
@@ -88,6 +90,7 @@ async def embed(
         provider_kind=endpoint.kind,
         latency_ms=round((time.monotonic() - began) * 1_000),
         attempts=answered.attempts,
+        prompt=requests.prompt_of(texts, intent.agent_version),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audit.events import Event
+from audit.events import Bound, Event
 
 
 class ProviderAdded(Event, kind="provider.added"):
@@ -80,7 +80,10 @@ class ModelCalled(Event, kind="model.called"):
     """A model answered. `attempts` tells every try in order, as `endpoint: outcome`.
 
     `answered_model` and `response_id` are the provider's own words, where they are short names;
-    `parameters_sha256` is the digest of all that was asked for beside the messages.
+    `parameters_sha256` is the digest of all that was asked for beside the messages. `prompt` is
+    the SHA-256 of the messages that were sent, or of the texts to embed, and `prompt_version` the
+    version of the agent whose instructions are in them. `latency_ms` is from the first try to the
+    answer.
     """
 
     route: str
@@ -97,11 +100,19 @@ class ModelCalled(Event, kind="model.called"):
     answered_model: str | None = None
     response_id: str | None = None
     parameters_sha256: str | None = None
+    prompt: Bound[str | None] = None
+    prompt_version: str | None = None
 
 
 class ModelCallFailed(Event, kind="model.failed"):
-    """No endpoint of a route answered. `attempts` tells every try, as `endpoint: outcome`."""
+    """No endpoint of a route answered. `attempts` tells every try, as `endpoint: outcome`.
+
+    `prompt`, `prompt_version` and `latency_ms` are what they are in `model.called`.
+    """
 
     route: str
     code: str
     attempts: list[str]
+    latency_ms: int | None = None
+    prompt: Bound[str | None] = None
+    prompt_version: str | None = None

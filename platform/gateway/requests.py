@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import orjson
 
@@ -20,6 +20,13 @@ class ModelRequestInvalid(Problem):
 
     code = "model_request_invalid"
     status = 422
+
+
+class Prompt(TypedDict):
+    """What the entry of a call says of what the model was told, and by whose instructions."""
+
+    prompt: str
+    prompt_version: str | None
 
 
 def arguments(request: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
@@ -40,6 +47,15 @@ def digest(request: Mapping[str, Any] | Sequence[str]) -> str:
 def parameters_sha256(request: Mapping[str, Any]) -> str:
     """Return the hex SHA-256 of a chat request without its messages: how the model was asked."""
     return digest({name: value for name, value in request.items() if name != "messages"})
+
+
+def prompt_of(request: Mapping[str, Any] | Sequence[str], version: str | None) -> Prompt:
+    """The hex SHA-256 of a request's messages, or of the texts to embed, as JSON with sorted keys.
+
+    `version` is that of the agent whose instructions are in them, if one asks.
+    """
+    told = request.get("messages") if isinstance(request, Mapping) else list(request)
+    return Prompt(prompt=hashlib.sha256(_canonical(told)).hexdigest(), prompt_version=version)
 
 
 def check_chat(request: Mapping[str, Any]) -> None:

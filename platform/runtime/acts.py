@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from time import monotonic, sleep
 from typing import TypeVar
 from uuid import UUID
@@ -96,20 +97,22 @@ def perform(act: Act, begun: Begun, do: Callable[[Permit], tuple[Result, Done]])
     before it is raised.
     """
     names = _names(act, begun.allowed)
-    ending: Event = EffectFailed(code="broken_off", **names)
+    ending: Callable[..., Event] = partial(EffectFailed, code="broken_off", **names)
     more: tuple[Event, ...] = ()
+    began: float | None = None
     try:
         _wait(begun)
-        ending = EffectUnknown(code="broken_off", **names)
+        ending, began = partial(EffectUnknown, code="broken_off", **names), monotonic()
         result, done = do(begun.allowed.permit)
-        ending, more = EffectEnded(outcome=done.outcome_sha256, **names), done.events
+        ending, more = partial(EffectEnded, outcome=done.outcome_sha256, **names), done.events
     except Problem as problem:
         kind = EffectUnknown if may_have_acted(problem) else EffectFailed
-        ending = kind(code=problem.code, **names)
+        ending = partial(kind, code=problem.code, **names)
         raise
     finally:
+        took = None if began is None else round((monotonic() - began) * 1_000)
         with transaction.atomic(durable=True):
-            _record(act, *more, ending)
+            _record(act, *more, ending(latency_ms=took))
     return result
 
 

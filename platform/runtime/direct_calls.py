@@ -29,6 +29,7 @@ from gateway.attempts import may_have_acted
 from gateway.completions import Completion, Streaming
 from gateway.embeddings import Embedded
 from gateway.events import ModelCallFailed
+from gateway.requests import Prompt
 from governance import permits, verdicts
 from governance.events import actor_of, decided
 from governance.intents import CallModel, as_json
@@ -207,12 +208,14 @@ class BegunCall:
         self._permit = permit
         self._calls = calls
         self._entry = entry
+        self._prompt = Prompt(prompt="", prompt_version=None)
+        self._began: float | None = None
         # What is true as long as nobody knows better.
         self._outcome: list[Event] = [EffectFailed(code="broken_off", **self._names)]
 
     async def complete(self, request: Mapping[str, Any]) -> Completion:
         """One whole answer. Raises the gateway's problems, and OutcomeUnrecorded."""
-        async with self._settled():
+        async with self._settled(request):
             completion = await completions.complete(
                 self._call.route.spec, request, permit=self._permit, intent=self._call.intent
             )
@@ -222,7 +225,7 @@ class BegunCall:
 
     async def embed(self, texts: Sequence[str]) -> Embedded:
         """One vector a text. Raises the gateway's problems, and OutcomeUnrecorded."""
-        async with self._settled():
+        async with self._settled(texts):
             embedded = await embeddings.embed(
                 self._call.route.spec, texts, permit=self._permit, intent=self._call.intent
             )
@@ -236,7 +239,7 @@ class BegunCall:
         It is settled before it ends, with a digest over the chunks, each followed by a line feed.
         Raises what `complete` raises; after the first chunk too.
         """
-        async with self._settled():
+        async with self._settled(request):
             streaming = await completions.stream(
                 self._call.route.spec, request, permit=self._permit, intent=self._call.intent
             )
@@ -249,10 +252,15 @@ class BegunCall:
             self._outcome = [streaming.event, self._ended(outcome.hexdigest())]
 
     def _ended(self, digest: str) -> EffectEnded:
-        return EffectEnded(outcome=digest, **self._names)
+        return EffectEnded(outcome=digest, latency_ms=self._latency_ms(), **self._names)
+
+    def _latency_ms(self) -> int | None:
+        """From when the model could be asked; None where it never could."""
+        return None if self._began is None else round((monotonic() - self._began) * 1_000)
 
     @contextlib.asynccontextmanager
-    async def _settled(self) -> AsyncIterator[None]:
+    async def _settled(self, request: Mapping[str, Any] | Sequence[str]) -> AsyncIterator[None]:
+        self._prompt = requests.prompt_of(request, self._call.intent.agent_version)
         try:
             await self._wait()
             yield
@@ -271,6 +279,7 @@ class BegunCall:
             self._outcome = [EffectFailed(code=problem.code, **self._names)]
             raise
         self._outcome = [EffectUnknown(code="broken_off", **self._names)]
+        self._began = monotonic()
 
     def _failed(self, problem: Problem) -> list[Event]:
         attempts = problem.details.get("attempts")
@@ -278,9 +287,11 @@ class BegunCall:
             route=self._call.intent.resource,
             code=problem.code,
             attempts=attempts if isinstance(attempts, list) else [],
+            latency_ms=self._latency_ms(),
+            **self._prompt,
         )
         kind = EffectUnknown if may_have_acted(problem) else EffectFailed
-        return [failed, kind(code=problem.code, **self._names)]
+        return [failed, kind(code=problem.code, latency_ms=self._latency_ms(), **self._names)]
 
     @contextlib.asynccontextmanager
     async def _told(self, streaming: Streaming) -> AsyncIterator[None]:
@@ -293,4 +304,5 @@ class BegunCall:
             raise
         finally:
             await streaming.aclose()
-            self._outcome = [streaming.event, EffectUnknown(code=code, **self._names)]
+            unknown = EffectUnknown(code=code, latency_ms=self._latency_ms(), **self._names)
+            self._outcome = [streaming.event, unknown]

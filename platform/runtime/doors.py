@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from time import monotonic
 from typing import Any
 
 import msgspec
 
 from audit.errors import Problem
-from gateway import completions, portal
+from gateway import completions, portal, requests
 from gateway import queries as gateway_queries
 from gateway.attempts import may_have_acted
 from gateway.embeddings import Embedded
 from gateway.events import ModelCallFailed
+from gateway.requests import Prompt
 from governance.evidence import kept
 from governance.intents import Intent
 from governance.permits import Permit
@@ -79,17 +81,18 @@ def act(
         return _call_model(intent, transcript, permit)
     call = transcript.pending_call()
     call_id = call.id if call else ""
-    cost: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     try:
         if intent.action == "use_tool":
-            value = _use_tool(intent, permit, key, step)
+            answer = _use_tool(intent, permit, key, step)
+            value, facts = answer.value, {"reference": answer.reference}
         else:
-            value, cost = _search(intent, transcript, permit, step, now)
+            value, facts = _search(intent, transcript, permit, step, now)
     except Problem as problem:
         return _failed(intent, step, call_id, problem)
     origin = f"{intent.action}:{intent.resource}"
     turn = ResultTurn(call=call_id, origin=origin, value=value)
-    return Outcome(state=StepState.ENDED, turn=turn, **cost)
+    return Outcome(state=StepState.ENDED, turn=turn, **facts)
 
 
 def _failed(intent: Intent, step: Step, call: str, problem: Problem) -> Outcome:
@@ -102,7 +105,7 @@ def _failed(intent: Intent, step: Step, call: str, problem: Problem) -> Outcome:
     return Outcome(state=StepState.FAILED, turn=turn, code=problem.code)
 
 
-def _use_tool(intent: Intent, permit: Permit, key: str, step: Step) -> dict[str, Any]:
+def _use_tool(intent: Intent, permit: Permit, key: str, step: Step) -> tools.Answer:
     """Call the tool that was decided on: one that was changed a moment ago is another."""
     tool = _tool(intent)
     if tool is None or toolbox.sha256_of(tool) != step.tool_sha256:
@@ -174,13 +177,13 @@ def _shown(ref: str, hit: search.Found) -> dict[str, Any]:
 
 
 def _call_model(intent: Intent, transcript: Transcript, permit: Permit) -> Outcome:
+    request, began = transcript.chat_request(), monotonic()
     try:
         spec = gateway_queries.route_spec(intent.resource)
-        completion = portal.call(
-            completions.complete, spec, transcript.chat_request(), permit=permit, intent=intent
-        )
+        completion = portal.call(completions.complete, spec, request, permit=permit, intent=intent)
     except Problem as problem:
-        return _unanswered(intent, problem)
+        prompt = requests.prompt_of(request, intent.agent_version)
+        return _unanswered(intent, problem, prompt, monotonic() - began)
     cost = {
         "tokens": completion.usage.input_tokens + completion.usage.output_tokens,
         "cost_micros": completion.usage.cost_micros,
@@ -198,10 +201,14 @@ def _call_model(intent: Intent, transcript: Transcript, permit: Permit) -> Outco
     return Outcome(state=StepState.ENDED, turn=turn, **cost)
 
 
-def _unanswered(intent: Intent, problem: Problem) -> Outcome:
+def _unanswered(intent: Intent, problem: Problem, prompt: Prompt, seconds: float) -> Outcome:
     """A model that gave no answer; it may have given one, and charged, that never arrived."""
     failed = ModelCallFailed(
-        route=intent.resource, code=problem.code, attempts=problem.details.get("attempts") or []
+        route=intent.resource,
+        code=problem.code,
+        attempts=problem.details.get("attempts") or [],
+        latency_ms=round(seconds * 1_000),
+        **prompt,
     )
     return Outcome(
         state=StepState.UNKNOWN if may_have_acted(problem) else StepState.FAILED,

@@ -30,6 +30,8 @@ from runtime.queries import authors_of, evidence_of, requester_of
 from runtime.taking import Taking, agent_principal, idempotency_key, record
 from runtime.transcripts import Transcript
 
+MILLISECOND = timedelta(milliseconds=1)
+
 
 def refuse(run: Run, plan: Refused, transcript: Transcript, *, now: datetime) -> None:
     """Note a proposal that can't be done; the model is told why.
@@ -257,14 +259,14 @@ def perform(taking: Taking, step: Step, permit: Permit) -> Outcome:
             key=idempotency_key(step),
             now=taking.now,
         )
-    ended_at = taking.now + timedelta(seconds=monotonic() - began)
+    took = timedelta(seconds=monotonic() - began)
     with transaction.atomic(durable=True):
         leases.confirm(taking.run, states=(RunState.ACTIVE, RunState.CANCELLED))
-        _end(taking, step, outcome, ended_at)
+        _end(taking, step, outcome, took)
     return outcome
 
 
-def _end(taking: Taking, step: Step, outcome: Outcome, ended_at: datetime) -> None:
+def _end(taking: Taking, step: Step, outcome: Outcome, took: timedelta) -> None:
     run, usage = taking.run, {"tokens": outcome.tokens, "cost_micros": outcome.cost_micros}
     taking.save(
         step,
@@ -272,19 +274,23 @@ def _end(taking: Taking, step: Step, outcome: Outcome, ended_at: datetime) -> No
         turn=msgspec.to_builtins(outcome.turn),
         error_code=outcome.code,
         usage={**outcome.facts, **usage},
-        ended_at=ended_at,
+        ended_at=taking.now + took,
     )
     run.tokens += outcome.tokens
     run.cost_micros += outcome.cost_micros
     Run.objects.filter(pk=run.pk).update(tokens=run.tokens, cost_micros=run.cost_micros)
     for event in outcome.events:
         taking.record(event)
-    taking.record(_event(taking.names(step.decision), outcome))
+    taking.record(_event(taking.names(step.decision), outcome, took // MILLISECOND))
 
 
-def _event(names: IntentNames, outcome: Outcome) -> EffectEnded | EffectFailed | EffectUnknown:
+def _event(
+    names: IntentNames, outcome: Outcome, latency_ms: int
+) -> EffectEnded | EffectFailed | EffectUnknown:
     if outcome.happened:
-        return EffectEnded(outcome=outcome.digest(), **names)
+        return EffectEnded(
+            outcome=outcome.digest(), reference=outcome.reference, latency_ms=latency_ms, **names
+        )
     if outcome.state == StepState.UNKNOWN:
-        return EffectUnknown(code=outcome.code or "unknown", **names)
-    return EffectFailed(code=outcome.code or "failed", **names)
+        return EffectUnknown(code=outcome.code or "unknown", latency_ms=latency_ms, **names)
+    return EffectFailed(code=outcome.code or "failed", latency_ms=latency_ms, **names)

@@ -144,7 +144,12 @@ class EffectBegun(Event, kind="effect.begun"):
 
 
 class EffectEnded(Event, kind="effect.ended"):
-    """An effect happened; `outcome` is the SHA-256 of what came back."""
+    """An effect happened; `outcome` is the SHA-256 of what came back.
+
+    `reference` is what a tool calls what it did: the first of the headers Location, X-Request-Id
+    and Request-Id of its answer, as `location: /refunds/17`, if that is printable ASCII of up to
+    200 characters. `latency_ms` is from when it could be done until it was.
+    """
 
     intent: str
     action: str
@@ -152,10 +157,12 @@ class EffectEnded(Event, kind="effect.ended"):
     outcome: Private[str]
     decision: str = ""
     step: int | None = None
+    reference: Private[str | None] = None
+    latency_ms: int | None = None
 
 
 class EffectFailed(Event, kind="effect.failed"):
-    """An effect certainly did not happen."""
+    """An effect certainly did not happen. `latency_ms` is how long it was tried, if it was."""
 
     intent: str
     action: str
@@ -163,10 +170,14 @@ class EffectFailed(Event, kind="effect.failed"):
     code: str
     decision: str = ""
     step: int | None = None
+    latency_ms: int | None = None
 
 
 class EffectUnknown(Event, kind="effect.unknown"):
-    """Nobody can tell whether an effect happened; it is not repeated blindly."""
+    """Nobody can tell whether an effect happened; it is not repeated blindly.
+
+    `latency_ms` is how long it was tried, where its process lived to tell.
+    """
 
     intent: str
     action: str
@@ -174,6 +185,7 @@ class EffectUnknown(Event, kind="effect.unknown"):
     code: str
     decision: str = ""
     step: int | None = None
+    latency_ms: int | None = None
 
 
 class ErasureRequested(Event, kind="erasure.requested"):

@@ -15,7 +15,8 @@ from runtime.transcripts import CorrectionTurn, ResultTurn, Turn
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What came of an effect: how it ended, what the transcript says, and what it cost.
 
-    `facts` are for the step's row; `events` are recorded before the effect's end.
+    `facts` are for the step's row; `events` are recorded before the effect's end; `reference` is
+    what the outside calls it.
     """
 
     state: StepState
@@ -25,6 +26,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     cost_micros: int = 0
     facts: dict[str, Any] = {}
     events: tuple[Event, ...] = ()
+    reference: str | None = None
 
     @property
     def happened(self) -> bool:

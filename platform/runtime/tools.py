@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
@@ -26,6 +27,9 @@ LONGEST_MESSAGE = 500
 SHORTEST_SECRET = 6
 MAX_ANSWER_BYTES = 1024 * 1024
 ATTEMPTS = 3
+# Where an answer names what was done, the best first.
+REFERENCES = ("Location", "X-Request-Id", "Request-Id")
+LONGEST_REFERENCE = 200
 PAUSE_SECONDS = 0.2
 
 
@@ -42,6 +46,13 @@ class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"ToolSpec({self.slug})"  # its headers hold secrets
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a tool answered: a JSON object, and what it calls what it did (see `effect.ended`)."""
+
+    value: dict[str, Any]
+    reference: str | None = None
 
 
 class ToolFailed(Problem):
@@ -78,10 +89,8 @@ class EffectUncertain(Problem):
     status = 502
 
 
-async def use(
-    spec: ToolSpec, *, permit: Permit, intent: Intent, idempotency_key: str
-) -> dict[str, Any]:
-    """Call the tool with the intent's arguments and return its JSON object.
+async def use(spec: ToolSpec, *, permit: Permit, intent: Intent, idempotency_key: str) -> Answer:
+    """Call the tool with the intent's arguments and return what it answered.
 
     The key is the same over all tries. What reads, or is repeatable, is tried up to 3 times.
     Raises ToolFailed and its kinds where it certainly did not act (or only reads), and
@@ -135,9 +144,7 @@ def _address(spec: ToolSpec, url: str) -> URL:
     return URL(url, encoded=True)
 
 
-async def _try(
-    spec: ToolSpec, request: tuple[URL, dict[str, Any] | None], key: str
-) -> dict[str, Any]:
+async def _try(spec: ToolSpec, request: tuple[URL, dict[str, Any] | None], key: str) -> Answer:
     url, body = request
     headers = {**spec.headers, "Idempotency-Key": key, "Accept": "application/json"}
     try:
@@ -160,12 +167,23 @@ async def _try(
         ) from None
 
 
-async def _answered(spec: ToolSpec, response: aiohttp.ClientResponse) -> dict[str, Any]:
+async def _answered(spec: ToolSpec, response: aiohttp.ClientResponse) -> Answer:
     try:
         body = await outgoing.read_bounded(response, MAX_ANSWER_BYTES)
     except (outgoing.AnswerTooLarge, outgoing.AnswerPacked) as problem:
         raise _after_acting(spec, str(problem), response.status) from None
-    return _understood(spec, response.status, body)
+    value = _understood(spec, response.status, body)
+    return Answer(value, _reference(spec, response.headers))
+
+
+def _reference(spec: ToolSpec, headers: Mapping[str, str]) -> str | None:
+    """What the tool calls what it did; nothing where that is no short name."""
+    name = next((name for name in REFERENCES if name in headers), None)
+    if name is None:
+        return None
+    told = _without_secrets(spec, headers[name])
+    is_name = told.isascii() and told.isprintable() and 0 < len(told) <= LONGEST_REFERENCE
+    return f"{name.lower()}: {told}" if is_name else None
 
 
 def filled(spec: ToolSpec, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -226,8 +226,6 @@ def test_what_is_to_be_sealed_waits_for_the_sequencer_and_goes_on_by_itself(
     stack.processes.start_again("sequencer")
     begun = run.steps.get(state="waiting").begun
     stack.wait_until(lambda: access_entry(begun).sealed)
-    sealed_at = time.monotonic()
     stack.wait_until(lambda: bool(world.refunds))
-    print(f"acted {time.monotonic() - sealed_at:.2f} s after it was sealed")
     stack.wait_until(lambda: _state(run) == "completed")
     assert len(world.refunds) == 1

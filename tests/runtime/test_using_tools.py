@@ -208,7 +208,8 @@ def _use(slug: str, arguments: dict[str, Any], permit: Permit | None = None) -> 
     )
     permit = permit or permits.mint(intent, new_id())
     spec = toolbox.spec_of(Tool.objects.get(slug=slug))
-    return portal.call(tools.use, spec, permit=permit, intent=intent, idempotency_key="k")
+    used = portal.call(tools.use, spec, permit=permit, intent=intent, idempotency_key="k")
+    return used.value
 
 
 def test_a_private_address_is_not_called_once_the_operator_does_not_allow_it(
