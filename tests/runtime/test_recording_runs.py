@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -17,13 +18,14 @@ from workbench import (
     kinds,
     outcomes,
     propose,
+    redefine,
     refund,
 )
 from world import calls, says
 
 from audit import subjects
-from audit.queries import entries
-from gateway import embeddings
+from audit.queries import entries, private
+from gateway import embeddings, requests
 from gateway.models import Route
 from gateway.providers.protocol import ProviderUnavailable
 from governance import grants
@@ -218,3 +220,76 @@ def test_another_key_of_acme_does_not_see_robos_run_and_a_member_does(desk: Desk
         queries.access_run(run.pk, principal=other)
     assert queries.access_run(run.pk, principal=desk.cast.robo) == run
     assert queries.access_run(run.pk, principal=desk.cast.carol) == run
+
+
+@pytest.mark.parametrize(
+    ("headers", "reference"),
+    [
+        ({"Location": "/refunds/17", "X-Request-Id": "r-1"}, "location: /refunds/17"),
+        ({"X-Request-Id": "r-1"}, "x-request-id: r-1"),
+        ({"Request-Id": "r-1"}, "request-id: r-1"),
+        ({"X-Request-Id": "r" * 201}, None),
+        ({"X-Request-Id": "caf\xe9"}, None),
+        ({}, None),
+    ],
+)
+def test_what_a_tool_calls_what_it_did_is_kept_as_a_private_part(
+    desk: Desk, headers: dict[str, str], reference: str | None
+) -> None:
+    allow_small_refunds(desk)
+    desk.world.tool_reply = answering({"done": True}, **headers)
+    run = propose(desk, refund(SMALL))
+    (ended,) = (
+        entry
+        for entry in entries(kind="effect.ended", correlation=run.pk)
+        if entry.event["action"] == "use_tool"
+    )
+    kept = private(ended).get("reference")
+    assert (kept["value"] if kept else None) == reference
+    assert (ended.event["reference"] is None) == (reference is None)
+    assert "refunds/17" not in str(ended.event)
+
+
+def test_a_secret_that_a_tool_sends_back_as_its_reference_is_not_kept(desk: Desk) -> None:
+    allow_small_refunds(desk)
+    redefine(desk, "refund_order", headers={"Authorization": "Bearer very-secret"})
+    desk.world.tool_reply = answering({}, Location="/refunds?key=very-secret")
+    run = propose(desk, refund(SMALL))
+    kept = [private(entry) for entry in entries(kind="effect.ended", correlation=run.pk)]
+    assert "very-secret" not in str(kept)
+
+
+def test_an_effect_tells_how_long_it_took(desk: Desk) -> None:
+    def dawdle(request: Any) -> bool:
+        time.sleep(0.2)
+        return answering({"message": "no"}, 422)(request)
+
+    desk.world.tool_reply = dawdle
+    run = propose(desk, LOOKING)
+    failed = entries(kind="effect.failed", correlation=run.pk).get()
+    assert failed.event["latency_ms"] >= 200
+    for entry in entries(kind="effect.ended", correlation=run.pk):
+        assert isinstance(entry.event["latency_ms"], int)
+
+
+def test_a_model_call_tells_its_instructions_version_and_commits_to_what_was_said(
+    desk: Desk,
+) -> None:
+    run = propose(desk, LOOKING)
+    called = list(entries(kind="model.called", correlation=run.pk).reverse())
+    assert [entry.event["prompt_version"] for entry in called] == ["1", "1"]
+    said = [body["messages"] for body in desk.world.asked]
+    values = [private(entry)["prompt"]["value"] for entry in called]
+    assert values == [requests.digest(messages) for messages in said]
+    assert values[0] not in str(called[0].event)
+    assert called[0].event["prompt"] != called[1].event["prompt"]
+
+
+def test_a_model_that_does_not_answer_leaves_what_it_was_asked_and_for_how_long(
+    desk: Desk,
+) -> None:
+    desk.world.script[:] = [{"choices": []}]
+    run = desk.work(runs.start("Hi", agent=desk.agent, principal=desk.cast.robo, now=desk.now))
+    failed = entries(kind="model.failed", correlation=run.pk).get()
+    assert (failed.event["prompt_version"], type(failed.event["latency_ms"])) == ("1", int)
+    assert private(failed)["prompt"]["value"] == requests.digest(desk.world.asked[-1]["messages"])
