@@ -121,7 +121,7 @@ class Entry(Row):
 
     @property
     def sequence(self) -> int | None:
-        """Its place within its correlation, from 0; None without one, and while it is not sealed."""
+        """Its place within its correlation, from 0; None without one, or while not sealed."""
         number: int | None = self.leaf.sequence if self.sealed else None
         return number
 
