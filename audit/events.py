@@ -195,3 +195,7 @@ class RetentionApplied(Event, kind="retention.applied"):
     kinds: list[str]
     before_index: int
     count: int
+
+
+class Heartbeat(Event, kind="ledger.heartbeat"):
+    """Nothing else was recorded for an hour, and recording works."""

@@ -24,6 +24,7 @@ from audit.verify.reading import LONGEST_ENTRY, batches
 from audit.verify.report import MAX_FINDINGS, Findings
 from audit.verify.runs import CLOSING, ENDINGS, Runs
 from audit.verify.signing import Rotations
+from audit.verify.silences import Silences
 from audit.verify.tree import Tree
 
 Handler = Callable[[Header], None]
@@ -58,7 +59,7 @@ class Entries:
         )
         self._handlers = self._who_asks(policies, grants, approvals)
         self._ids: set[bytes] = set()
-        self._last_at = b""
+        self._silences = Silences(findings)
         self.count = 0
         self.selected = 0
         self.differs = False
@@ -118,7 +119,7 @@ class Entries:
     def _read(self, first: int, lines: list[bytes], hashes: list[bytes]) -> None:
         match, handlers, bodies = self._match, self._handlers, self._bodies
         follow = self._runs.follow
-        seen, fresh = len(self._ids), []
+        seen, fresh, times = len(self._ids), [], [b""] * len(lines)
         for index, (line, leaf) in enumerate(zip(lines, hashes, strict=True), first):
             found = match(line) if line.isascii() or _is_text(line) else None
             found = found or self._odd(index, line)
@@ -129,8 +130,7 @@ class Entries:
                 groups
             )
             fresh.append(id_)
-            if recorded_at > self._last_at:  # noqa: PLR1730 (a call to max costs half a check)
-                self._last_at = recorded_at
+            times[index - first] = recorded_at
             if occurred_at > recorded_at or recorded_at > self._latest:
                 self._untimely(Header(index, line, groups))
             wrong = follow(correlation, sequence, previous, leaf)
@@ -141,6 +141,7 @@ class Entries:
         self._ids.update(fresh)
         if len(self._ids) - seen != len(fresh):
             self._repeated(first, lines)
+        self._silences.follow(first, times)
 
     def _ask(self, header: Header, handler: Handler | None) -> None:
         if self._passes is not None and self._passes(header):
@@ -201,8 +202,9 @@ class Entries:
                 return
 
     def _finish(self) -> None:
-        self._effects.finish(self._last_at)
+        self._effects.finish(self._silences.last_at)
         self._bodies.finish()
+        self._silences.finish(self._manifest.created_at.encode())
         if self._passes is None:
             self.selected = self.count
 
