@@ -199,3 +199,12 @@ class RetentionApplied(Event, kind="retention.applied"):
 
 class Heartbeat(Event, kind="ledger.heartbeat"):
     """Nothing else was recorded for an hour, and recording works."""
+
+
+class KeyRotated(Event, kind="ledger.key_rotated"):
+    """The first checkpoint that covers this, and all later ones, are signed with `verifier_key`,
+    in place of `replaces` (null: the log had no such key before).
+    """
+
+    verifier_key: str
+    replaces: str | None

@@ -41,6 +41,10 @@ class Guard:
         self._folder = folder
         self._known: dict[UUID, Checkpoint | None] = {}
 
+    def logs(self) -> set[UUID]:
+        """The logs of which a signed checkpoint is kept. Raises OSError."""
+        return {UUID(path.stem) for path in self._folder.glob("*.checkpoint")}
+
     def last(self, log: UUID) -> Checkpoint | None:
         """The newest checkpoint of `log` that was signed here, or None. Raises GuardUnusable."""
         if log not in self._known:

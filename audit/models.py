@@ -243,7 +243,7 @@ class TreeHead(Row):
 
 
 class Checkpoint(Row):
-    """A published tree head: the signed note, and the key that verifies it."""
+    """A published tree head: the signed note, and the keys that verify it, one a line."""
 
     pk = models.CompositePrimaryKey("log_id", "size")
     log = models.ForeignKey(Log, models.DO_NOTHING, related_name="+")
@@ -258,3 +258,8 @@ class Checkpoint(Row):
 
     def __str__(self) -> str:
         return f"{self.log_id} {self.size}"
+
+    @property
+    def key_ids(self) -> list[str]:
+        """The ids of the keys that signed it, in hex."""
+        return [line.split("+")[1] for line in self.verifier_key.split("\n")]

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from psycopg import Connection, Cursor, Error, OperationalError
 
-from audit import checkpoints, proofs, recoveries, roles, stored_tiles
+from audit import checkpoints, proofs, recoveries, roles, rotations, stored_tiles
 from audit.checkpoints import Checkpoint
 from audit.entries import RECORDED, SUPPLIED, leaf_of_row
 from audit.errors import Problem
@@ -125,7 +125,8 @@ class Cycle(NamedTuple):
 
 
 def run_once(connection: Connection, *keys: PrivateKey, guard: Guard, batch: int = BATCH) -> Cycle:
-    """Seal one batch of each log that waits, and publish each new tree head, signed with `keys`.
+    """Seal one batch of each log that waits, and publish each new tree head, signed with those of
+    `keys` that the log says (audit.rotations).
 
     `connection` is of the login role. A log that can't be sealed does not hold up the others, nor
     does one that is halted, since its database is behind what `guard` knows was signed.
@@ -140,7 +141,7 @@ def run_once(connection: Connection, *keys: PrivateKey, guard: Guard, batch: int
                 publish(connection, log, *keys, guard=guard)
         except OperationalError:
             raise
-        except (Error, ValueError, OSError, GuardUnusable, EntryMissing):
+        except (Error, ValueError, OSError, GuardUnusable, EntryMissing, rotations.KeyNotIntroduced):
             logger.exception("The ledger %s can't be sealed; its entries stay pending.", log)
     return Cycle(len(logs), sealed)
 
@@ -221,6 +222,26 @@ def is_halted(connection: Connection, log: UUID, guard: Guard) -> bool:
         return not recoveries.may_be_signed(cursor, log, guard)
 
 
+def check_all(connection: Connection, guard: Guard) -> list[UUID]:
+    """Halt every log of which the database lost what was signed; those that it names.
+
+    For the sequencer's start: a log that nobody writes to would not be looked at otherwise. What
+    `guard` knows of a log that the database does not even name is told, and halts nothing.
+    """
+    with connection.transaction(), connection.cursor() as cursor, _as_sequencer(connection, cursor):
+        logs = {log for (log,) in cursor.execute("SELECT id FROM audit.log").fetchall()}
+    for log in guard.logs():
+        if log not in logs:
+            logger.critical("The ledger %s was signed, and the database has no such ledger.", log)
+    halts = []
+    for log in sorted(logs & guard.logs()):
+        try:
+            halts += [log] if is_halted(connection, log, guard) else []
+        except GuardUnusable:
+            logger.exception("The ledger %s can't be sealed; its entries stay pending.", log)
+    return halts
+
+
 def halted(connection: Connection) -> list[UUID]:
     """The logs that are not sealed and signed until two people approve a recovery."""
     with connection.transaction(), connection.cursor() as cursor, _as_sequencer(connection, cursor):
@@ -242,8 +263,11 @@ def publish(
         if locked != (True,) or row is None:
             return None
         checkpoint = Checkpoint(*row)
-        signers = [checkpoints.log_key(checkpoint.origin, key) for key in keys]
-        note = checkpoints.sign(checkpoint, *keys)
+        chosen = rotations.choose(cursor, log, checkpoint, keys)
+        if not chosen:
+            return None
+        signers = [checkpoints.log_key(checkpoint.origin, key) for key in chosen]
+        note = checkpoints.sign(checkpoint, *chosen)
         guard.remember(log, note)
         verifiers = "\n".join(str(signer.verifier) for signer in signers)
         cursor.execute(PUBLISH, [log, checkpoint.size, note, verifiers])

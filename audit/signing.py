@@ -6,7 +6,10 @@ against a quantum computer too.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import logging
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +31,82 @@ class LedgerKeyUnusable(Problem):
 
     code = "ledger_key_unusable"
     status = 500
+
+
+class Keyring:
+    """The keys of one kind that logs are signed with: the file at `path`, and while they are
+    rotated those beside it, `….next` and `….<some of its hash>.old`.
+
+    It sees what another process does to these files; each of them is whole at any time.
+    """
+
+    def __init__(self, path: Path, load: Callable[[Path], Key]) -> None:
+        self.path = path
+        self._load = load
+        self._next = path.with_name(f"{path.name}.next")
+        self._is_old = re.compile(re.escape(path.name) + r"\.[0-9a-f]{16}\.old").fullmatch
+        self._known: tuple[list[tuple[Path, int, int]], list[Key]] = ([], [])
+
+    def held(self) -> list[Key]:
+        """All of them; the one at `path`, made on the first start, comes first.
+
+        Raises LedgerKeyUnusable.
+        """
+        stamps = self._stamps()
+        if not stamps or stamps != self._known[0]:
+            keys = [self._load(self.path), *(self._load(path) for path, *_ in stamps[1:])]
+            self._known = (self._stamps()[:1] + stamps[1:], keys)
+        return self._known[1]
+
+    @property
+    def newest(self) -> Key:
+        """The key that logs go over to. Raises LedgerKeyUnusable."""
+        return self._load(self._next if self._next.exists() else self.path)
+
+    @property
+    def is_rotating(self) -> bool:
+        """Whether a rotation has begun, and not ended."""
+        return self._next.exists() or bool(self._old())
+
+    def make_next(self) -> None:
+        """Make a key beside the present one, unless it is there. Raises LedgerKeyUnusable."""
+        self._load(self.path)  # never without a present one
+        self._load(self._next)
+
+    def promote(self) -> None:
+        """Put the next key in the place of the present one, which is kept aside: at any moment
+        there is one or the other. Nothing where there is no next key. Raises OSError.
+        """
+        if not self._next.exists():
+            return
+        public = self._load(self.path).public_key().public_bytes_raw()
+        aside = f"{self.path.name}.{hashlib.sha256(public).hexdigest()[:16]}.old"
+        with contextlib.suppress(FileExistsError):
+            self.path.with_name(aside).hardlink_to(self.path)
+        durable_files.flush_folder(self.path.parent)
+        self._next.replace(self.path)
+        durable_files.flush_folder(self.path.parent)
+
+    def forget_old(self) -> None:
+        """Destroy the keys that were put aside. Raises OSError."""
+        for path in self._old():
+            path.unlink()
+        durable_files.flush_folder(self.path.parent)
+
+    def _old(self) -> list[Path]:
+        return sorted(path for path in self._beside() if self._is_old(path.name))
+
+    def _beside(self) -> list[Path]:
+        return list(self.path.parent.iterdir()) if self.path.parent.is_dir() else []
+
+    def _stamps(self) -> list[tuple[Path, int, int]]:
+        """What tells whether a file is another than before; `path` first."""
+        stamps = []
+        for path in (self.path, self._next, *self._old()):
+            with contextlib.suppress(FileNotFoundError):
+                found = path.stat()
+                stamps.append((path, found.st_ino, found.st_mtime_ns))
+        return stamps
 
 
 def load(path: Path) -> Ed25519PrivateKey:

@@ -228,7 +228,9 @@ def lag(url: str, state: Path, role: str) -> float:
     stop = threading.Event()
     key, guard = signing.load(state / "ledger.key"), Guard(state / "guard")
     parameters = run_sequencer.connection_parameters()
-    sealing = threading.Thread(target=run_sequencer.run, args=(stop, key, guard, parameters))
+    sealing = threading.Thread(
+        target=run_sequencer.run, args=(stop, lambda: [key], guard, parameters)
+    )
     sealing.start()
     try:
         with psycopg.connect(url, autocommit=True) as connection:

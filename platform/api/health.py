@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import psycopg
 from django.db import connection
@@ -15,7 +15,13 @@ from django.http import HttpRequest, JsonResponse
 
 from audit import sequencer
 
-Sealing = Literal["ok", "behind"]
+
+class Seen(NamedTuple):
+    """What whoever watches is told; of no single tenant."""
+
+    sealing: Literal["ok", "behind"]
+    ledgers: Literal["ok", "halted"]
+
 
 # Entries are sealed within a fraction of a second where a sequencer runs and keeps up.
 BEHIND_SECONDS = 10
@@ -30,15 +36,15 @@ class Watch:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="health")
         self._lock = threading.Lock()
-        self._under_way: Future[Sealing] | None = None
+        self._under_way: Future[Seen] | None = None
 
-    def look(self) -> Future[Sealing]:
+    def look(self) -> Future[Seen]:
         """The look that is under way, or a new one."""
         with self._lock:
             if self._under_way is None or self._under_way.done():
                 # Not on Django's connection: that may be silent itself, or not to be had for long.
                 parameters = connection.get_connection_params()
-                self._under_way = self._thread.submit(_sealing, parameters)
+                self._under_way = self._thread.submit(_seen, parameters)
             return self._under_way
 
 
@@ -48,14 +54,15 @@ _watch = Watch()
 def health(request: HttpRequest) -> JsonResponse:
     """200 where the database answers, else 503, within two seconds; and whether sealing keeps up.
 
-    `behind` means that no sequencer runs, or that it is too slow. Nobody need sign in, so nothing
-    is told that depends on a single tenant's acts.
+    `behind` means that no sequencer runs, or that it is too slow; `halted`, that a ledger lost what
+    was signed, and waits for a recovery. Which one is told in the log, and to its own tenant:
+    nobody need sign in here, so nothing is told that depends on a single tenant's acts.
     """
     try:
-        sealing = _watch.look().result(LONGEST_SECONDS)
+        seen = _watch.look().result(LONGEST_SECONDS)
     except (TimeoutError, psycopg.Error):
         return failing()
-    return JsonResponse({"status": "ok", "database": "ok", "sealing": sealing})
+    return JsonResponse({"status": "ok", "database": "ok", **seen._asdict()})
 
 
 def failing() -> JsonResponse:
@@ -63,14 +70,16 @@ def failing() -> JsonResponse:
     return JsonResponse({"status": "failing", "database": "unreachable"}, status=503)
 
 
-def _sealing(parameters: dict[str, Any]) -> Sealing:
+def _seen(parameters: dict[str, Any]) -> Seen:
     """Ask on a connection of its own. Raises psycopg.Error; a silent server is hung up on."""
     bounded = {**parameters, "connect_timeout": CONNECT_SECONDS, "autocommit": True}
     with psycopg.connect(**bounded) as raw:
         timer = threading.Timer(LONGEST_SECONDS, _hang_up, [raw])
         timer.start()
         try:
-            return "behind" if sequencer.is_behind(raw, seconds=BEHIND_SECONDS) else "ok"
+            is_behind = sequencer.is_behind(raw, seconds=BEHIND_SECONDS)
+            is_halted = bool(sequencer.halted(raw))
+            return Seen("behind" if is_behind else "ok", "halted" if is_halted else "ok")
         finally:
             timer.cancel()
 

@@ -122,11 +122,15 @@ class EntryInFull(EntryShown):
 
 
 class CheckpointShown(serializers.Serializer[Any]):
-    """A signed tree head: a C2SP note, and the key that verifies it."""
+    """A signed tree head: a C2SP note, and the keys that verify it, one a line."""
 
     size = serializers.IntegerField()
     note = serializers.CharField()
     verifier_key = serializers.CharField()
+    key_ids = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="The keys' ids, in hex, as signature lines have them.",
+    )
     created_at = serializers.DateTimeField()
 
 

@@ -12,8 +12,9 @@ from django.core.management import call_command
 from django.db import transaction
 
 from api import health
-from audit import ledger
+from audit import ledger, sequencer
 from audit.events import SYSTEM
+from audit.ids import new_id
 from tenants.events import TenantCreated
 
 
@@ -64,8 +65,9 @@ def test_health_is_told_to_anybody_and_counts_nothing(acme: Cast) -> None:
         assert answer.status_code == 200
         told = answer.json()
         assert (told["status"], told["database"]) == ("ok", "ok")
-        assert set(told) == {"status", "database", "sealing"}
+        assert set(told) == {"status", "database", "sealing", "ledgers"}
         assert told["sealing"] in {"ok", "behind"}
+        assert told["ledgers"] in {"ok", "halted"}
 
 
 def test_health_tells_whether_sealing_keeps_up(
@@ -77,3 +79,13 @@ def test_health_tells_whether_sealing_keeps_up(
     for seconds, told in ((0, "behind"), (3_600, "ok")):
         monkeypatch.setattr(health, "BEHIND_SECONDS", seconds)
         assert Caller(None, "localhost").get("/health").json()["sealing"] == told
+
+
+def test_health_tells_that_a_ledger_is_halted_and_not_which(
+    acme: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for found, told in (([new_id()], "halted"), ([], "ok")):
+        monkeypatch.setattr(sequencer, "halted", lambda _, found=found: found)
+        answer = Caller(None, "localhost").get("/health")
+        assert (answer.status_code, answer.json()["ledgers"]) == (200, told)
+        assert not any(str(log) in answer.content.decode() for log in found)

@@ -121,6 +121,7 @@ def test_a_proof_is_text_for_whoever_asks_for_text(estate: Estate, carol: Caller
         assert answer["Content-Type"] == "text/plain; charset=utf-8"
         leaf = proofs.leaf_hash(base64.b64decode(shown["leaf"]))
         key = checkpoints.parse_key(shown["checkpoint"]["verifier_key"])
+        assert shown["checkpoint"]["key_ids"] == [key.id.hex()]
         checkpoint = tlog_proof.verify(answer.content.decode(), leaf, key)
         assert checkpoint.size == shown["checkpoint"]["size"]
     for answer in (

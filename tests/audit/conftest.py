@@ -14,7 +14,7 @@ from own_witness import LOG, Client, serving
 from psycopg import sql
 from pytest_django import DjangoDbBlocker
 
-from audit import sequencer, subjects
+from audit import rotations, sequencer, subjects
 from audit.bodies import Subject
 from audit.checkpoints import Checkpoint, SigningKey
 from audit.guard import Guard
@@ -51,6 +51,12 @@ def own_logs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     every = sequencer.outstanding
     monkeypatch.setattr(
         sequencer, "outstanding", lambda raw: [log for log in every(raw) if log in MADE]
+    )
+    recordable = rotations.recordable
+    monkeypatch.setattr(
+        rotations,
+        "recordable",
+        lambda cursor: [log for log in recordable(cursor) if log.id in MADE],
     )
 
 

@@ -7,6 +7,7 @@ import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -56,7 +57,7 @@ def test_it_is_not_signed_by_a_sequencer_that_starts_afresh_either(
 ):
     record_committed(raw, committed_log, 4)
     stop = threading.Event()
-    arguments = (stop, KEY, Guard(tmp_path / "guard"), connection_parameters())
+    arguments = (stop, lambda: [KEY], Guard(tmp_path / "guard"), connection_parameters())
     thread = threading.Thread(target=run_sequencer.run, args=arguments)
     thread.start()
     try:
@@ -188,7 +189,7 @@ def test_a_server_whose_commits_do_not_last_is_refused(
     record_committed(raw, committed_log, 1)
     careless = connection_parameters() | {"options": "-c synchronous_commit=off"}
     with pytest.raises(NotDurable, match="synchronous_commit"):
-        run_sequencer.run(threading.Event(), KEY, guard, careless)
+        run_sequencer.run(threading.Event(), lambda: [KEY], guard, careless)
     assert ask(raw, committed_log, SIZES) == [(0, 1, None)]
     run_sequencer.check_durability(raw)
 
@@ -207,3 +208,34 @@ def test_replacing_a_file_is_all_or_nothing(tmp_path: Path, monkeypatch):
     with pytest.raises(OSError, match="Input/output"):
         durable_files.replace(path, b"newer and longer")
     assert path.read_bytes() == b"new"
+
+
+def test_a_log_that_nobody_writes_to_is_looked_at_when_a_sequencer_starts(
+    raw: psycopg.Connection, committed_log: OwnLog, lost: Checkpoint, tmp_path: Path
+):
+    afresh = Guard(tmp_path / "guard")
+    assert committed_log.id not in sequencer.outstanding(raw)
+    assert sequencer.check_all(raw, afresh) == [committed_log.id]
+    assert sequencer.check_all(raw, afresh) == [committed_log.id]
+    ((_, *halt),) = ask(raw, committed_log, HALTS)
+    assert halt == [5, lost.root, 3]
+    assert committed_log.id in sequencer.halted(raw)
+
+
+def test_a_log_that_the_database_does_not_even_name_is_told_when_a_sequencer_starts(
+    raw: psycopg.Connection, committed_log: OwnLog, lost: Checkpoint, tmp_path: Path, caplog
+):
+    other = uuid4()
+    kept = tmp_path / "guard" / f"{committed_log.id}.checkpoint"
+    kept.rename(kept.with_name(f"{other}.checkpoint"))
+    assert sequencer.check_all(raw, Guard(tmp_path / "guard")) == []
+    (loud,) = [record for record in caplog.records if record.levelname == "CRITICAL"]
+    assert f"The ledger {other} was signed, and the database has no such ledger." in loud.message
+
+
+def test_what_can_not_be_read_of_one_log_keeps_no_sequencer_from_starting(
+    raw: psycopg.Connection, committed_log: OwnLog, lost: Checkpoint, tmp_path: Path, caplog
+):
+    (tmp_path / "guard" / f"{committed_log.id}.checkpoint").write_bytes(b"")
+    assert sequencer.check_all(raw, Guard(tmp_path / "guard")) == []
+    assert f"The ledger {committed_log.id} can't be sealed" in caplog.text

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from own_logs import KEY, NoteTaken, OwnLog, ask, direct, record_all, record_committed
 from psycopg.errors import UniqueViolation
 
-from audit import checkpoints, proofs, roles, sequencer
+from audit import checkpoints, proofs, roles, rotations, sequencer
 from audit.checkpoints import VerifierKey
 from audit.entries import ROW, draft, leaf_of_row
 from audit.events import SYSTEM
@@ -178,10 +178,12 @@ def test_a_tree_head_is_published_signed_and_once(committed_log: OwnLog, guard: 
 def test_a_tree_head_is_signed_with_each_key_and_with_a_new_one_later(
     committed_log: OwnLog, guard: Guard
 ):
-    other = MLDSA44PrivateKey.generate()
+    other, new = MLDSA44PrivateKey.generate(), Ed25519PrivateKey.generate()
     with direct() as raw:
-        for keys in ((KEY, other), (Ed25519PrivateKey.generate(),)):
+        for keys in ((KEY, other), (new,)):
             record_committed(raw, committed_log, 1)
+            if new in keys:
+                rotations.introduce(new)
             sequencer.seal(raw, committed_log.id)
             sequencer.publish(raw, committed_log.id, *keys, guard=guard)
         notes = "SELECT note, verifier_key FROM audit.checkpoint ORDER BY size"
@@ -217,7 +219,7 @@ def test_the_sequencer_seals_all_logs_until_it_is_told_to_stop(
 ):
     caplog.set_level(logging.INFO)
     stop = threading.Event()
-    arguments = (stop, KEY, guard, connection_parameters())
+    arguments = (stop, lambda: [KEY], guard, connection_parameters())
     thread = threading.Thread(target=run_sequencer.run, args=arguments)
     thread.start()
     try:
@@ -237,7 +239,9 @@ def test_the_sequencer_survives_a_lost_connection(
     monkeypatch.setattr(run_sequencer, "RECONNECT_SECONDS", 0.05)
     stop = threading.Event()
     parameters = {**connection_parameters(), "application_name": committed_log.role}
-    thread = threading.Thread(target=run_sequencer.run, args=(stop, KEY, guard, parameters))
+    thread = threading.Thread(
+        target=run_sequencer.run, args=(stop, lambda: [KEY], guard, parameters)
+    )
     thread.start()
     try:
         with direct() as raw:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from audit import anchoring, sequencer, signing
 from audit.errors import Problem
 from audit.guard import Guard
 from audit.note_keys import PrivateKey
+from audit.signing import Keyring
 
 BUSY_SECONDS = 0.010
 IDLE_SECONDS = 0.250
@@ -48,21 +49,26 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        first, *more = signing_keys()
+        rings = keyrings()
+        _all_keys(rings)  # made on the first start, and refused before anything is sealed
         guard = Guard(Path(settings.LEDGER_GUARD_DIRECTORY))
         # The network is no business of this floor: a higher one says what there is outside.
         places = import_string(settings.LEDGER_PLACES)()
         parameters = connection_parameters()
         with anchoring.running(places, parameters, timezone.now):
-            run(stop, first, guard, parameters, more=more)
+            run(stop, lambda: _all_keys(rings), guard, parameters)
 
 
-def signing_keys() -> list[PrivateKey]:
-    """The log's keys: Ed25519, and ML-DSA-44 where one is configured. Raises LedgerKeyUnusable."""
-    keys: list[PrivateKey] = [signing.load(Path(settings.LEDGER_KEY_FILE))]
+def keyrings() -> list[Keyring]:
+    """The log's keys: Ed25519, and ML-DSA-44 where a file for it is configured."""
+    rings = [Keyring(Path(settings.LEDGER_KEY_FILE), signing.load)]
     if settings.LEDGER_MLDSA_KEY_FILE:
-        keys.append(signing.load_mldsa(Path(settings.LEDGER_MLDSA_KEY_FILE)))
-    return keys
+        rings.append(Keyring(Path(settings.LEDGER_MLDSA_KEY_FILE), signing.load_mldsa))
+    return rings
+
+
+def _all_keys(rings: Sequence[Keyring]) -> list[PrivateKey]:
+    return [key for ring in rings for key in ring.held()]
 
 
 def connection_parameters() -> dict[str, Any]:
@@ -83,21 +89,21 @@ def check_durability(connection: psycopg.Connection) -> None:
 
 def run(
     stop: threading.Event,
-    key: PrivateKey,
+    keys: Callable[[], Sequence[PrivateKey]],
     guard: Guard,
     parameters: dict[str, Any],
-    *,
-    more: Sequence[PrivateKey] = (),
 ) -> None:
-    """Seal until `stop` is set, signing with `key` and `more`. A lost database is waited for; no
-    batch is ever half done.
+    """Seal until `stop` is set, signing with `keys()`, which are asked for in every cycle. A lost
+    database is waited for; no batch is ever half done.
     """
     while not stop.is_set():
         try:
             with psycopg.connect(**parameters, autocommit=True) as connection:
                 log.info("Sealing the ledgers of the database %s.", connection.info.dbname)
                 check_durability(connection)
-                _seal_until(stop, connection, (key, *more), guard)
+                # Whatever it was connected to before may have been another server.
+                sequencer.check_all(connection, guard)
+                _seal_until(stop, connection, keys, guard)
         except psycopg.OperationalError as problem:
             log.warning(
                 "The database is away (%s). Trying again every second.", str(problem).strip()
@@ -109,10 +115,10 @@ def run(
 def _seal_until(
     stop: threading.Event,
     connection: psycopg.Connection,
-    keys: Sequence[PrivateKey],
+    keys: Callable[[], Sequence[PrivateKey]],
     guard: Guard,
 ) -> None:
     pause = BUSY_SECONDS
     while not stop.wait(pause):
-        busy = sequencer.run_once(connection, *keys, guard=guard).sealed > 0
+        busy = sequencer.run_once(connection, *keys(), guard=guard).sealed > 0
         pause = BUSY_SECONDS if busy else min(pause * 2, IDLE_SECONDS)

@@ -1,0 +1,45 @@
+"""The only command that replaces the key which signs the ledgers, or finishes doing so."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from audit import rotations, signing
+from audit.signing import Keyring
+
+POLL_SECONDS = 0.2
+
+
+class Command(BaseCommand):
+    """Run it where the sequencer's key file is, while the sequencer runs; again if it broke off."""
+
+    help = "Replace the key that signs the ledgers by a new one, and say so in every ledger."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Which key, and how long to wait for the sequencer."""
+        parser.add_argument("--mldsa", action="store_true", help="the ML-DSA-44 key")
+        parser.add_argument("--wait", type=float, default=60, help="seconds at most, 60 by default")
+
+    def handle(self, *args: Any, mldsa: bool, wait: float, **options: Any) -> None:
+        """Exits with 1 where a ledger has not gone over to the new key in time."""
+        end = time.monotonic() + wait
+
+        def rest() -> bool:
+            time.sleep(POLL_SECONDS)
+            return time.monotonic() < end
+
+        if not rotations.rotate(_keyring(mldsa=mldsa), tell=self.stdout.write, wait=rest):
+            raise CommandError("Is the sequencer running? Run this again: it goes on from here.")
+
+
+def _keyring(*, mldsa: bool) -> Keyring:
+    if not mldsa:
+        return Keyring(Path(settings.LEDGER_KEY_FILE), signing.load)
+    if not settings.LEDGER_MLDSA_KEY_FILE:
+        raise CommandError("COUNTERSIGN_LEDGER_MLDSA_KEY_FILE names no ML-DSA-44 key.")
+    return Keyring(Path(settings.LEDGER_MLDSA_KEY_FILE), signing.load_mldsa)
