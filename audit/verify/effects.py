@@ -140,6 +140,8 @@ class Effects:
         decision, intent = str(event.get("decision")), event.get("intent")
         effect = self._open.pop(decision, None)
         expected = effect.intent if effect else self._unknown.pop(decision, None)
+        if expected is None and self._was_on_its_way(header, decision):
+            return
         if expected is None:
             if not self._is_pruned:
                 what = f"is the outcome of an effect that was not begun (decision {decision})"
@@ -153,6 +155,11 @@ class Effects:
         if header.kind == b"effect.unknown" and isinstance(intent, str):
             # It may be found out later.
             self._unknown[decision] = intent
+
+    def _was_on_its_way(self, header: Header, decision: str) -> bool:
+        """Whether somebody said of an effect that it has no outcome, as that was just recorded."""
+        is_unknown = header.kind == b"effect.unknown"
+        return is_unknown and header.event.get("code") == "no_outcome" and decision in self._used
 
     def finish(self, last_at: bytes) -> None:
         """What never got its decision, or its outcome, until `last_at` in the ledger's time."""

@@ -18,7 +18,7 @@ from console.entrance import enters
 from console.pages import MemberRequest
 from governance import queries as governance_queries
 from retrieval import queries as retrieval_queries
-from runtime import queries
+from runtime import queries, unsettled
 from runtime.models import Run, RunState, Step, StepState
 from tenants.principals import Principal
 
@@ -86,6 +86,11 @@ def _troubles(member: Principal, since: datetime) -> dict[str, Any]:
         "unknown_count": counted.get(StepState.UNKNOWN, 0),
         "denied_count": counted.get(StepState.DENIED, 0),
     }
+    if rooms.named("ledger").is_open_to(member):
+        # What is outside of runs has no rows.
+        code = f'"code":"{unsettled.CODE}"'
+        lost = audit_queries.entries(kind="effect.unknown", after=since, text=code)
+        troubles["lost_count"] = lost.count()
     if rooms.named("documents").is_open_to(member):
         bad = retrieval_queries.documents().filter(state="failed", created_at__gte=since)
         troubles["failed_documents"] = bad[:SHOWN]

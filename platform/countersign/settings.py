@@ -213,6 +213,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": float(CONFIGURATION.COUNTERSIGN_SWEEP_SECONDS),
     },
     "heartbeat": {"task": "runtime.heartbeat", "schedule": 300.0},
+    "tell-unknown": {"task": "runtime.tell_unknown", "schedule": 300.0},
     "apply-retention": {
         "task": "runtime.apply_retention",
         "schedule": crontab(hour="3", minute="20"),

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from audit import subjects
+from audit import queries, subjects
 from runtime import doors
 from runtime.events import EffectUnknown
 from runtime.models import Run, RunState, Step, StepState
@@ -51,7 +51,13 @@ def leave_unknown(run: Run, step: Step, *, now: datetime) -> None:
 
 
 def record_unknown(run: Run, step: Step) -> None:
-    """Record that nobody can tell how the step's last try ended, in the caller's transaction."""
+    """Record that nobody can tell how the step's last try ended, in the caller's transaction.
+
+    Not again, where it waited for so long that this is told already (runtime.unsettled).
+    """
+    said = queries.entries(kind=EffectUnknown.kind, correlation=run.pk)
+    if any(entry.event["decision"] == str(step.decision) for entry in said):
+        return
     record(
         run,
         EffectUnknown(

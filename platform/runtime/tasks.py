@@ -15,7 +15,17 @@ from django.utils import timezone
 from audit import heartbeats
 from audit.errors import Problem
 from audit.ids import new_id
-from runtime import exports, ingesting, interruptions, leases, nudges, retaining, runs, sweeping
+from runtime import (
+    exports,
+    ingesting,
+    interruptions,
+    leases,
+    nudges,
+    retaining,
+    runs,
+    sweeping,
+    unsettled,
+)
 from tenants import directory, isolation
 from tenants.models import Tenant
 
@@ -98,6 +108,17 @@ def heartbeat() -> None:
                 heartbeats.beat()
         except (Problem, DatabaseError):
             logger.exception("the ledger of %s could not record a heartbeat", tenant.slug)
+
+
+@shared_task(name="runtime.tell_unknown")
+def tell_unknown() -> None:
+    """Say of effects that never got an outcome that nobody knows of one, in every tenant."""
+    for tenant in directory.everyone():
+        try:
+            with isolation.acting_for(tenant):
+                unsettled.tell(timezone.now())
+        except (Problem, DatabaseError):
+            logger.exception("what never ended in %s could not be told", tenant.slug)
 
 
 @shared_task(name="runtime.sweep")

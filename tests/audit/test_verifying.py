@@ -12,6 +12,7 @@ import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -25,8 +26,14 @@ from forging import (
     WITNESS,
     Files,
     Log,
+    begin,
+    complete,
+    decide,
+    end,
     files_of,
     rich,
+    start,
+    uuid,
     vkey,
     write,
 )
@@ -472,3 +479,37 @@ def test_the_verifier_runs_as_a_module(tmp_path: Path, files: Files):
 
 def test_leaves_are_those_of_the_lines(files: Files):
     assert files["tile/0/000"][:32] == leaf_hash(files[layout.ENTRIES].split(b"\n")[0])
+
+
+ENDED = "ended"
+LOST = {"code": "no_outcome"}
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "codes"),
+    [
+        ([LOST, ENDED], set()),  # it came late
+        ([ENDED, LOST], set()),  # it was on its way
+        ([LOST, {"code": "effect_interrupted"}, ENDED], set()),
+        ([ENDED, LOST, ENDED], {"outcome_without_effect"}),
+        ([LOST, ENDED, ENDED], {"outcome_without_effect"}),
+        ([ENDED, {"code": "effect_interrupted"}], {"outcome_without_effect"}),
+    ],
+)
+def test_an_effect_that_was_called_unknown_has_one_outcome_at_most(
+    tmp_path: Path, outcomes: list[Any], codes: set[str]
+):
+    log, run = rich(), uuid(9 << 20)
+    start(log, run)
+    decision = decide(log, run, 30)
+    begin(log, run, 30, decision)
+    for outcome in outcomes:
+        end(log, run, 30, decision)
+        if outcome != ENDED:
+            log.bodies.pop(len(log.entries) - 1)
+            entry = log.entries[-1]
+            del entry["event"]["outcome"]
+            entry.update(kind="effect.unknown", subject=None, event=entry["event"] | outcome)
+    complete(log, run)
+    report = verify(write(files_of(log), tmp_path), now=NOW)
+    assert {finding.code for finding in report.findings} == codes
