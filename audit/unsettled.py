@@ -43,7 +43,7 @@ class Begun(NamedTuple):
     """An effect without an outcome, as the entry of its beginning names it."""
 
     id: UUID
-    correlation: UUID | None
+    correlation: UUID
     intent: str
     action: str
     resource: str
@@ -64,7 +64,8 @@ def found(*, patience: timedelta = PATIENCE, most: int) -> list[Begun]:
             SOME, {"log": log.pk, "first": _first_id(), "patience": seconds, "most": most}
         )
         ids = [id_ for (id_,) in cursor.fetchall()]
-    return [_begun(entry) for entry in queries.entries().filter(pk__in=ids).order_by("pk")]
+    entries = queries.entries().filter(pk__in=ids).order_by("pk")
+    return [_begun(entry, of) for entry in entries if (of := entry.correlation)]
 
 
 def is_still(begun: Begun) -> bool:
@@ -84,7 +85,7 @@ def _first_id() -> UUID:
     return UUID(int=int(since.timestamp() * 1000) << 80)
 
 
-def _begun(entry: Entry) -> Begun:
+def _begun(entry: Entry, correlation: UUID) -> Begun:
     event = entry.event
     names = (event["intent"], event["action"], event["resource"], event["step"], event["decision"])
-    return Begun(entry.pk, entry.correlation, *names)
+    return Begun(entry.pk, correlation, *names)

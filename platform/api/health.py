@@ -13,14 +13,14 @@ import psycopg
 from django.db import connection
 from django.http import HttpRequest, JsonResponse
 
-from audit import sequencer
+from audit import reconciling, sequencer
 
 
 class Seen(NamedTuple):
     """What whoever watches is told; of no single tenant."""
 
     sealing: Literal["ok", "behind"]
-    ledgers: Literal["ok", "halted"]
+    ledgers: Literal["ok", "halted", "differing"]
 
 
 # Entries are sealed within a fraction of a second where a sequencer runs and keeps up.
@@ -55,8 +55,9 @@ def health(request: HttpRequest) -> JsonResponse:
     """200 where the database answers, else 503, within two seconds; and whether sealing keeps up.
 
     `behind` means that no sequencer runs, or that it is too slow; `halted`, that a ledger lost what
-    was signed, and waits for a recovery. Which one is told in the log, and to its own tenant:
-    nobody need sign in here, so nothing is told that depends on a single tenant's acts.
+    was signed, and waits for a recovery; `differing`, that rows and entries did not agree last
+    night. Which ledger it is is told in the log, and to its own tenant: nobody need sign in here,
+    so nothing is told that depends on a single tenant's acts.
     """
     try:
         seen = _watch.look().result(LONGEST_SECONDS)
@@ -78,10 +79,15 @@ def _seen(parameters: dict[str, Any]) -> Seen:
         timer.start()
         try:
             is_behind = sequencer.is_behind(raw, seconds=BEHIND_SECONDS)
-            is_halted = bool(sequencer.halted(raw))
-            return Seen("behind" if is_behind else "ok", "halted" if is_halted else "ok")
+            return Seen("behind" if is_behind else "ok", _ledgers(raw))
         finally:
             timer.cancel()
+
+
+def _ledgers(raw: psycopg.Connection) -> Literal["ok", "halted", "differing"]:
+    if sequencer.halted(raw):
+        return "halted"
+    return "differing" if reconciling.differs(raw) else "ok"
 
 
 def _hang_up(silent: psycopg.Connection) -> None:

@@ -18,7 +18,7 @@ from console.entrance import enters
 from console.pages import MemberRequest
 from governance import queries as governance_queries
 from retrieval import queries as retrieval_queries
-from runtime import queries, unsettled
+from runtime import ledgers, queries, unsettled
 from runtime.models import Run, RunState, Step, StepState
 from tenants.principals import Principal
 
@@ -103,7 +103,8 @@ def _ledger(member: Principal) -> dict[str, Any]:
     status = audit_queries.status()
     found = status.checkpoint
     root = checkpoints.read(found.note).root.hex() if found else ""
-    return {"ledger": status, "root": root}
+    reconciled = ledgers.reconciled(principal=member)
+    return {"ledger": status, "root": root, "reconciled": reconciled}
 
 
 def runs_a_day(now: datetime) -> list[Day]:

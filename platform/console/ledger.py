@@ -50,6 +50,7 @@ def index(request: MemberRequest) -> HttpResponse:
         "status": queries.status(),
         "outside": _outside(),
         "halts": ledgers.halts(principal=request.principal),
+        "reconciled": ledgers.reconciled(principal=request.principal),
         "names": names.known(),
     }
     return pages.show(request, "ledger/list", context)

@@ -199,6 +199,7 @@ CELERY_TASK_ROUTES = {
     "runtime.ingest": {"queue": "documents"},
     "runtime.export": {"queue": "documents"},
     "runtime.remove_exports": {"queue": "documents"},
+    "runtime.reconcile": {"queue": "documents"},
 }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = (
@@ -218,6 +219,7 @@ CELERY_BEAT_SCHEDULE = {
         "task": "runtime.apply_retention",
         "schedule": crontab(hour="3", minute="20"),
     },
+    "reconcile": {"task": "runtime.reconcile", "schedule": crontab(hour="2", minute="40")},
     "remove-exports": {"task": "runtime.remove_exports", "schedule": 600.0},
 }
 

@@ -240,3 +240,15 @@ class LedgerExported(Event, kind="ledger.exported"):
     filter: dict[str, str]
     selected: int
     bodies: str
+
+
+class LedgerReconciled(Event, kind="ledger.reconciled"):
+    """Rows were compared with the entries that tell of them; `compared` says how many of what.
+
+    `differing` rows and entries have no counterpart; `differences` names up to 100 of them, as the
+    key of a `row` that no entry tells of, or of an `entry` without such a row.
+    """
+
+    compared: dict[str, int]
+    differing: int
+    differences: list[dict[str, str]]

@@ -16,7 +16,12 @@ from audit.bundles import Exported
 from audit.queries import EntryUnknown
 from audit.recoveries import Halt, HaltUnknown, RecoveryApprovedAlready
 from audit.selections import EVERYTHING, Selection
-from runtime.events import LedgerExported, LedgerRecoveryApproved, LedgerViewed
+from runtime.events import (
+    LedgerExported,
+    LedgerReconciled,
+    LedgerRecoveryApproved,
+    LedgerViewed,
+)
 from runtime.queries import runs_visible_to
 from tenants.principals import Principal
 
@@ -114,6 +119,12 @@ def record_export(
         bodies="selected" if with_bodies else "none",
     )
     ledger.record(event, actor=by.actor)
+
+
+def reconciled(*, principal: Principal) -> Entry | None:
+    """What came of the newest comparison of rows with entries. Raises NotPermitted."""
+    principal.require(*READERS)
+    return queries.entries(kind=LedgerReconciled.kind).first()
 
 
 def halts(*, principal: Principal) -> list[Halt]:

@@ -21,6 +21,7 @@ from runtime import (
     interruptions,
     leases,
     nudges,
+    reconciling,
     retaining,
     runs,
     sweeping,
@@ -108,6 +109,17 @@ def heartbeat() -> None:
                 heartbeats.beat()
         except (Problem, DatabaseError):
             logger.exception("the ledger of %s could not record a heartbeat", tenant.slug)
+
+
+@shared_task(name="runtime.reconcile")
+def reconcile() -> None:
+    """Compare each tenant's rows with its ledger, and record the result there."""
+    for tenant in directory.everyone():
+        try:
+            with isolation.acting_for(tenant):
+                reconciling.reconcile(timezone.now())
+        except (Problem, DatabaseError):
+            logger.exception("the ledger of %s could not be reconciled", tenant.slug)
 
 
 @shared_task(name="runtime.tell_unknown")

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.db import transaction
 
 from api import health
-from audit import ledger, sequencer
+from audit import ledger, reconciling, sequencer
 from audit.events import SYSTEM
 from audit.ids import new_id
 from tenants.events import TenantCreated
@@ -67,7 +67,7 @@ def test_health_is_told_to_anybody_and_counts_nothing(acme: Cast) -> None:
         assert (told["status"], told["database"]) == ("ok", "ok")
         assert set(told) == {"status", "database", "sealing", "ledgers"}
         assert told["sealing"] in {"ok", "behind"}
-        assert told["ledgers"] in {"ok", "halted"}
+        assert told["ledgers"] in {"ok", "halted", "differing"}
 
 
 def test_health_tells_whether_sealing_keeps_up(
@@ -81,11 +81,16 @@ def test_health_tells_whether_sealing_keeps_up(
         assert Caller(None, "localhost").get("/health").json()["sealing"] == told
 
 
-def test_health_tells_that_a_ledger_is_halted_and_not_which(
-    acme: Cast, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("halted", "differs", "told"),
+    [(True, True, "halted"), (False, True, "differing"), (False, False, "ok")],
+)
+def test_health_tells_what_is_wrong_with_a_ledger_and_not_with_which(
+    acme: Cast, monkeypatch: pytest.MonkeyPatch, halted: bool, differs: bool, told: str
 ) -> None:
-    for found, told in (([new_id()], "halted"), ([], "ok")):
-        monkeypatch.setattr(sequencer, "halted", lambda _, found=found: found)
-        answer = Caller(None, "localhost").get("/health")
-        assert (answer.status_code, answer.json()["ledgers"]) == (200, told)
-        assert not any(str(log) in answer.content.decode() for log in found)
+    found = [new_id()] if halted else []
+    monkeypatch.setattr(sequencer, "halted", lambda _: found)
+    monkeypatch.setattr(reconciling, "differs", lambda _: differs)
+    answer = Caller(None, "localhost").get("/health")
+    assert (answer.status_code, answer.json()["ledgers"]) == (200, told)
+    assert not any(str(log) in answer.content.decode() for log in found)
