@@ -141,7 +141,7 @@ def run_once(connection: Connection, *keys: PrivateKey, guard: Guard, batch: int
                 publish(connection, log, *keys, guard=guard)
         except OperationalError:
             raise
-        except (Error, ValueError, OSError, GuardUnusable, EntryMissing, rotations.KeyNotIntroduced):
+        except (Error, ValueError, OSError, Problem):
             logger.exception("The ledger %s can't be sealed; its entries stay pending.", log)
     return Cycle(len(logs), sealed)
 

@@ -57,10 +57,17 @@ class SubjectKeyUnreadable(Problem):
     status = 500
 
 
+class PersonMalformed(Problem):
+    """A person's name must be text: it holds half of a surrogate pair."""
+
+    code = "person_malformed"
+    status = 422
+
+
 def of(person: str) -> Subject:
     """The subject that `person` is in the acting tenant's ledger, made where there is none.
 
-    In the caller's transaction. Raises SubjectKeyUnreadable, roles.NoLedger.
+    In the caller's transaction. Raises PersonMalformed, SubjectKeyUnreadable, roles.NoLedger.
     """
     found = find(person)
     if found is not None:
@@ -148,7 +155,12 @@ def _secrets() -> tuple[str, ...]:
 
 
 def _name_code(secret: str, person: str) -> bytes:
-    return hmac.digest(_derived(secret, NAMES), person.encode(), "sha256")
+    """Raises PersonMalformed for half of a surrogate pair, which JSON lets through."""
+    try:
+        name = person.encode()
+    except UnicodeEncodeError:
+        raise PersonMalformed from None
+    return hmac.digest(_derived(secret, NAMES), name, "sha256")
 
 
 def _wrapping(secret: str) -> AESGCM:

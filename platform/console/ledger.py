@@ -19,7 +19,7 @@ from audit import bundles, events, outside, proofs, queries
 from audit.errors import Problem
 from audit.queries import Inclusion, NotPublished
 from audit.recoveries import RecoveryApprovedAlready
-from audit.selections import Selection
+from audit.selections import Selection, is_in_range
 from audit.verify import checks, layout
 from console import names, pages, sentences
 from console.entrance import enters
@@ -69,12 +69,12 @@ def _outside() -> dict[str, Any] | None:
 
 
 def _midnight(text: str, *, days: int = 0) -> datetime | None:
-    """The beginning of a day in UTC, or None where the text is no day."""
+    """The beginning of a day in UTC, or None where the text is no day that an entry can be of."""
     try:
-        day = date.fromisoformat(text)
-    except ValueError:
+        day = datetime.combine(date.fromisoformat(text), time(), tzinfo=UTC) + timedelta(days=days)
+    except (ValueError, OverflowError):
         return None
-    return datetime.combine(day, time(), tzinfo=UTC) + timedelta(days=days)
+    return day if is_in_range(day) else None
 
 
 @enters("ledger")

@@ -14,7 +14,7 @@ from audit import entries
 from audit.entries import Draft, Stamp
 from audit.events import Actor
 from audit.ids import new_id
-from audit.selections import EVERYTHING, Selection
+from audit.selections import EVERYTHING, Selection, SelectionMalformed
 from audit.verify import headers, layout
 
 ORIGIN = "ledger.test/acme"
@@ -87,3 +87,26 @@ def test_every_filter_is_one_that_the_verifier_takes(wanted):
 def test_an_entry_is_selected_if_it_fits_all_that_is_given(wanted, expected):
     entry = {"kind": "run.held", "actor": "robo", "correlation": UUID(int=1), "recorded_at": NOON}
     assert Selection(**wanted).fits(**entry) is expected
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(1999, 12, 31, 23, tzinfo=UTC),
+        datetime(3000, 1, 1, tzinfo=UTC),
+        datetime(2000, 1, 1, tzinfo=timezone(timedelta(hours=1))),
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=1))),
+        datetime.max.replace(tzinfo=timezone(-timedelta(hours=1))),
+    ],
+)
+@pytest.mark.parametrize("name", ["after", "before"])
+def test_a_time_that_no_entry_can_be_of_is_refused(name: str, moment: datetime):
+    with pytest.raises(SelectionMalformed, match=name):
+        Selection(**{name: moment})
+
+
+@pytest.mark.parametrize(
+    "moment", [SINCE_2000, datetime(2999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)]
+)
+def test_the_first_and_the_last_time_are_taken(moment: datetime):
+    assert layout._is_filter(Selection(after=moment, before=moment).as_json())

@@ -17,7 +17,7 @@ from audit import ledger, queries, subjects
 from audit.bodies import Subject
 from audit.events import SYSTEM, Actor
 from audit.roles import NoLedger
-from audit.subjects import SubjectKeyUnreadable
+from audit.subjects import PersonMalformed, SubjectKeyUnreadable
 
 ERIKA = "person:Erika"
 ALICE = str(UUID(int=0xA11CE))
@@ -186,3 +186,9 @@ def test_many_new_people_at_once_wait_in_no_circle(committed_log: OwnLog, writer
     found: list[dict[str, Subject]] = []
     writers(lambda number: found.append(subjects.of_all(people[number:] + people[:number])))
     assert all(each == found[0] for each in found)
+
+
+def test_half_a_surrogate_pair_is_nobodys_name(own_log: OwnLog):
+    for look in (subjects.of, subjects.find, lambda name: subjects.ids_of([name])):
+        with pytest.raises(PersonMalformed):
+            look("person:\ud800")
