@@ -8,9 +8,13 @@ follow redirects, use a proxy or `.netrc` of the environment, keep cookies, or u
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
-from typing import Any
+import ssl
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any, NamedTuple
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -63,18 +67,22 @@ def check_url(url: str) -> None:
 
     Raises AddressRefused; its message names the host at most, since a URL may hold secrets.
     """
-    if len(url) > LONGEST_URL or any(c <= " " or c in "\\\x7f" for c in url):
-        raise AddressRefused(address="given", reason="it is not a URL")
-    try:
-        parsed = URL(url)
-    except ValueError:
-        raise AddressRefused(address="given", reason="it is not a URL") from None
+    parsed = _url(url)
     host = parsed.raw_host
     if parsed.scheme not in {"http", "https"} or not host:
         raise AddressRefused(address=host or "given", reason="it is not an http or https URL")
     if parsed.raw_user is not None or parsed.raw_password is not None:
         raise AddressRefused(address=host, reason="it holds a user name or a password")
     check_host(host)
+
+
+def _url(text: str) -> URL:
+    if len(text) > LONGEST_URL or any(c <= " " or c in "\\\x7f" for c in text):
+        raise AddressRefused(address="given", reason="it is not a URL")
+    try:
+        return URL(text)
+    except ValueError:
+        raise AddressRefused(address="given", reason="it is not a URL") from None
 
 
 def check_host(host: str) -> None:
@@ -90,6 +98,74 @@ def check_host(host: str) -> None:
         name == "localhost" or name.endswith(".localhost")
     ):
         raise AddressRefused(address=host, reason="it is this machine")
+
+
+class Peer(NamedTuple):
+    """The far end of a connection that is not HTTP."""
+
+    host: str
+    port: int
+    is_tls: bool
+
+
+def peer_of(address: str) -> Peer:
+    """What `tcp://host:port` or `tls://host:port` names, refused where `check_url` refuses.
+
+    Raises AddressRefused.
+    """
+    parsed = _url(address)
+    host, port = parsed.raw_host, parsed.explicit_port
+    if parsed.scheme not in {"tcp", "tls"} or not host or not port:
+        raise AddressRefused(address=host or "given", reason="it is not tcp:// or tls://host:port")
+    if str(parsed.origin()) != str(parsed).rstrip("/"):
+        raise AddressRefused(address=host, reason="it holds more than a host and a port")
+    check_host(host)
+    return Peer(host, port, parsed.scheme == "tls")
+
+
+@contextlib.contextmanager
+def connected(
+    peer: Peer, *, deadline: float, context: ssl.SSLContext | None
+) -> Iterator[socket.socket]:
+    """A connection until the end of the block, each address of it checked; TLS with a `context`.
+
+    `deadline` is of the monotonic clock. Raises AddressRefused, OSError (TimeoutError among them).
+    """
+    check_host(peer.host)
+    found = socket.getaddrinfo(peer.host, peer.port, type=socket.SOCK_STREAM)
+    for info in found:  # one refused answer refuses the name
+        _check_address(_parsed(str(info[4][0])), peer.host)
+    with contextlib.ExitStack() as stack:
+        made: socket.socket = stack.enter_context(_connected(found, deadline))
+        if context is not None:
+            made = stack.enter_context(context.wrap_socket(made, server_hostname=peer.host))
+        yield made
+
+
+def _connected(found: list[Any], deadline: float) -> socket.socket:
+    """A connection to the first of the addresses that answers."""
+    failure = OSError("it has no address")
+    for info in found:
+        with contextlib.ExitStack() as failing:
+            made = failing.enter_context(_checked_socket(info))
+            try:
+                made.settimeout(min(CONNECT_SECONDS, left(deadline)))
+                made.connect(info[4])
+            except OSError as problem:
+                failure = problem
+                continue
+            failing.pop_all()
+            made.settimeout(left(deadline))
+            return made
+    raise failure
+
+
+def left(deadline: float) -> float:
+    """The seconds until then, by the monotonic clock. Raises TimeoutError where it is over."""
+    seconds = deadline - monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds
 
 
 def session(

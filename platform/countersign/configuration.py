@@ -59,6 +59,7 @@ class Configuration(BaseSettings):
     AWS_SECRET_ACCESS_KEY: SecretStr = SecretStr("")
     AWS_SESSION_TOKEN: SecretStr = SecretStr("")
     COUNTERSIGN_EXPORTS_DIRECTORY: Path | None = None
+    COUNTERSIGN_ENTERPRISE_NUMBER: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     COUNTERSIGN_ALLOW_PRIVATE_ADDRESSES: bool = False
     COUNTERSIGN_MAX_BODY_BYTES: Annotated[int, Field(ge=1_024)] = 26 * 1024 * 1024
     COUNTERSIGN_MAX_DOCUMENT_BYTES: Annotated[int, Field(ge=1_024)] = 25 * 1024 * 1024

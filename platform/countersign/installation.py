@@ -34,7 +34,8 @@ def nothing(_: Installation) -> None:
 
 
 class Installation:
-    """A running Countersign: its address, and processes web, worker, documents, beat, sequencer.
+    """A running Countersign: its address, and processes web, worker, documents, streams,
+    beat, sequencer.
 
     `postgres` is the embedded server's folder; None where the database is somebody else's.
     """
@@ -81,6 +82,8 @@ class Installation:
         start("worker", [*worker, "--hostname", "runs@%h", "--concurrency", "4"])
         documents = ["--hostname", "documents@%h", "--queues", "documents", "--pool", "solo"]
         start("documents", [*worker, *documents])
+        streams = ["--hostname", "streams@%h", "--queues", "streams", "--pool", "threads"]
+        start("streams", [*worker, *streams, "--concurrency", "8"])
         beat = [
             "beat",
             "--loglevel",

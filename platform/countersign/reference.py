@@ -87,7 +87,13 @@ SETTINGS = {
         "Where workers make exports of ledgers and web processes read them: one folder for all of"
         " them. It holds private parts, and each file for a day."
     ),
-    "COUNTERSIGN_ALLOW_PRIVATE_ADDRESSES": "Tools and providers may be on private networks.",
+    "COUNTERSIGN_ENTERPRISE_NUMBER": (
+        "Your private enterprise number, from IANA: syslog messages then name tenant and index in"
+        " an element `countersign@<number>`; 0: they do not."
+    ),
+    "COUNTERSIGN_ALLOW_PRIVATE_ADDRESSES": (
+        "Tools, providers and the receivers of streams may be on private networks."
+    ),
     "COUNTERSIGN_MAX_BODY_BYTES": "The largest request.",
     "COUNTERSIGN_MAX_DOCUMENT_BYTES": "The largest document.",
     "COUNTERSIGN_SWEEP_SECONDS": "How often forgotten work is looked for.",

@@ -31,6 +31,7 @@ LEDGER_WITNESS_KEYS = "countersign.places.witness_keys"
 # How long an act waits for its entry where a policy says so: in a run, and in place.
 LEDGER_WAIT = timedelta(seconds=CONFIGURATION.COUNTERSIGN_LEDGER_WAIT_SECONDS)
 LEDGER_WAIT_IN_PLACE = timedelta(seconds=CONFIGURATION.COUNTERSIGN_LEDGER_WAIT_IN_PLACE_SECONDS)
+ENTERPRISE_NUMBER = CONFIGURATION.COUNTERSIGN_ENTERPRISE_NUMBER
 EXPORTS_DIRECTORY = CONFIGURATION.exports_directory
 
 SHARED_APPS = [
@@ -200,6 +201,9 @@ CELERY_TASK_ROUTES = {
     "runtime.export": {"queue": "documents"},
     "runtime.remove_exports": {"queue": "documents"},
     "runtime.reconcile": {"queue": "documents"},
+    # A receiver that is slow holds up neither runs nor documents.
+    "runtime.stream": {"queue": "streams"},
+    "runtime.nudge_streams": {"queue": "streams"},
 }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = (
@@ -221,6 +225,12 @@ CELERY_BEAT_SCHEDULE = {
     },
     "reconcile": {"task": "runtime.reconcile", "schedule": crontab(hour="2", minute="40")},
     "remove-exports": {"task": "runtime.remove_exports", "schedule": 600.0},
+    # A nudge that nobody took is worth nothing when the next one comes.
+    "nudge-streams": {
+        "task": "runtime.nudge_streams",
+        "schedule": 2.0,
+        "options": {"expires": 4.0},
+    },
 }
 
 REST_FRAMEWORK = {
@@ -253,6 +263,7 @@ SPECTACULAR_SETTINGS = {
         "StepState": "runtime.models.StepState",
         "ApprovalState": "governance.models.State",
         "DocumentState": "retrieval.models.State",
+        "StreamKind": "runtime.models.StreamKind",
         "ErasureState": "runtime.models.ErasureState",
         "GrantKind": "api.grants.KINDS",
         "KeyKind": "tenants.keys.models.Key.Kind",

@@ -252,3 +252,42 @@ class LedgerReconciled(Event, kind="ledger.reconciled"):
     compared: dict[str, int]
     differing: int
     differences: list[dict[str, str]]
+
+
+class StreamCreated(Event, kind="stream.created"):
+    """An admin had the ledger sent to a SIEM, from the index `cursor` on.
+
+    `receiver` is the address without path and query, and `selection` how the kinds begin that are
+    sent; empty: all.
+    """
+
+    stream: str
+    receiver_kind: str
+    receiver: str
+    selection: str
+    cursor: int
+
+
+class StreamChanged(Event, kind="stream.changed"):
+    """An admin changed a stream: `changed` names what, and the rest is how it is now."""
+
+    stream: str
+    changed: list[str]
+    receiver: str
+    selection: str
+    enabled: bool
+    cursor: int
+
+
+class StreamDeleted(Event, kind="stream.deleted"):
+    """An admin ended a stream; the entries before the index `cursor` had been taken."""
+
+    stream: str
+    cursor: int
+
+
+class StreamTested(Event, kind="stream.tested"):
+    """An admin had a message without entries sent to a stream's receiver."""
+
+    stream: str
+    receiver: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.core.validators import RegexValidator
@@ -272,3 +273,50 @@ class LedgerExport(models.Model):
 
     def __str__(self) -> str:
         return f"export {self.id}"
+
+
+class StreamKind(models.TextChoices):
+    """What the receiver of a stream speaks."""
+
+    SYSLOG = "syslog", "Syslog"
+    WEBHOOK = "webhook", "Webhook"
+
+
+class Stream(models.Model):
+    """The ledger as it is sent to a SIEM. `cursor` is the index of the next entry to send.
+
+    `selection` is how the kinds begin that are sent, `authority` the PEM that a receiver's
+    certificate is judged by, instead of the system's. `batch_end` bounds the batch that is under
+    way. Whoever claims or changes the stream counts `claim` up, which fences whoever had it before.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    slug = models.CharField(max_length=63, unique=True, validators=[SLUG])
+    kind = models.CharField(max_length=10, choices=StreamKind.choices)
+    address = models.TextField()
+    authority = models.TextField(default="")
+    selection = models.CharField(max_length=100, default="")
+    secret = models.BinaryField(null=True)
+    earlier_secret = models.BinaryField(null=True)
+    earlier_until = models.DateTimeField(null=True)
+    enabled = models.BooleanField(default=True)
+    cursor = models.BigIntegerField()
+    batch_end = models.BigIntegerField(null=True)
+    claim = models.BigIntegerField(default=0)
+    claimed_until = models.DateTimeField(null=True)
+    failures = models.PositiveIntegerField(default=0)
+    error = models.CharField(max_length=500, null=True)
+    failed_at = models.DateTimeField(null=True)
+    next_try_at = models.DateTimeField(null=True)
+    delivered_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.slug
+
+    def secrets_at(self, moment: datetime) -> list[bytes]:
+        """The sealed secrets that sign then, the newest first."""
+        found = [self.secret] if self.secret else []
+        if self.earlier_secret and self.earlier_until and moment < self.earlier_until:
+            found.append(self.earlier_secret)
+        return [bytes(sealed) for sealed in found]

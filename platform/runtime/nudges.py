@@ -32,6 +32,11 @@ def export_after_commit(export_id: UUID) -> None:
     _send_after_commit("runtime.export", export_id)
 
 
+def stream_after_commit(stream_id: UUID) -> None:
+    """Queue the sending of a stream once the caller's transaction is durable."""
+    _send_after_commit("runtime.stream", stream_id)
+
+
 def _send_after_commit(task: str, row: UUID, delay: timedelta = AT_ONCE) -> None:
     arguments = [isolation.current().slug, str(row)]
 

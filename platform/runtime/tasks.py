@@ -16,6 +16,7 @@ from audit import heartbeats
 from audit.errors import Problem
 from audit.ids import new_id
 from runtime import (
+    delivering,
     exports,
     ingesting,
     interruptions,
@@ -131,6 +132,25 @@ def tell_unknown() -> None:
                 unsettled.tell(timezone.now())
         except (Problem, DatabaseError):
             logger.exception("what never ended in %s could not be told", tenant.slug)
+
+
+@shared_task(name="runtime.stream", **AGAIN)
+def stream(tenant: str, stream_id: str) -> None:
+    """Send what the receiver of a stream has not got."""
+    with isolation.acting_for(directory.of_slug(tenant)):
+        delivering.deliver(UUID(stream_id), clock=timezone.now)
+
+
+@shared_task(name="runtime.nudge_streams")
+def nudge_streams() -> None:
+    """Have each stream sent that has something to send, in every tenant."""
+    for tenant in directory.everyone():
+        try:
+            with isolation.acting_for(tenant):
+                for stream_id in delivering.waiting(timezone.now()):
+                    nudges.stream_after_commit(stream_id)
+        except (Problem, DatabaseError):
+            logger.exception("the streams of %s could not be looked at", tenant.slug)
 
 
 @shared_task(name="runtime.sweep")

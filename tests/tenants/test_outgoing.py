@@ -296,3 +296,34 @@ async def test_a_packed_answer_is_not_unpacked(loopback_allowed: None, site: Sit
 async def test_a_timeout_in_seconds_bounds_the_whole_exchange(loopback_allowed: None) -> None:
     async with outgoing.session(timeout=3) as session:
         assert session.timeout == aiohttp.ClientTimeout(total=3, sock_connect=3)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "udp://siem.test:514",
+        "https://siem.test:6514",
+        "tls://siem.test",
+        "tls://siem.test:0",
+        "tls://:6514",
+        "tls://user@siem.test:6514",
+        "tls://siem.test:6514/path",
+        "tls://siem.test:6514?query",
+        "tls://siem.test:6514#part",
+        "tls://siem.test:65536",
+        "tls://siem .test:6514",
+        "tls://127.0.0.1:6514",
+        "tcp://localhost:6514",
+        "tcp://[::1]:6514",
+        "siem.test:6514",
+        "",
+    ],
+)
+def test_an_address_of_a_socket_is_a_public_host_and_a_port(address: str) -> None:
+    with pytest.raises(AddressRefused):
+        outgoing.peer_of(address)
+
+
+def test_an_address_of_a_socket_is_understood() -> None:
+    assert outgoing.peer_of("tls://siem.test:6514") == ("siem.test", 6514, True)
+    assert outgoing.peer_of("tcp://[2606:4700::1]:601/") == ("2606:4700::1", 601, False)
