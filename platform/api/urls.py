@@ -27,6 +27,7 @@ from api import (
     routes,
     runs,
     signing_in,
+    streams,
     tools,
 )
 
@@ -126,6 +127,10 @@ urlpatterns = [
         exports.LedgerExportBundle.as_view(),
         name="ledger-export-bundle",
     ),
+    path("ledger/streams", streams.Streams.as_view(), name="streams"),
+    path("ledger/streams/<name:slug>", streams.StreamView.as_view(), name="stream"),
+    path("ledger/streams/<name:slug>/secret", streams.StreamSecret.as_view(), name="stream-secret"),
+    path("ledger/streams/<name:slug>/test", streams.StreamTest.as_view(), name="stream-test"),
     path("erasures", erasures.Erasures.as_view(), name="erasures"),
     path("erasures/<uuid:erasure>", erasures.ErasureView.as_view(), name="erasure"),
     path(

@@ -17,7 +17,7 @@ from callers import Caller, Estate, member, service_key
 
 from audit import queries as ledger_queries
 from audit.selections import EVERYTHING
-from runtime import erasing, exports, holding
+from runtime import erasing, exports, holding, streams
 from tenants import isolation, members
 
 
@@ -92,6 +92,9 @@ def estate(stocked_desk: Desk, robo: Caller, now: datetime) -> Estate:
     )
     desk.work(run)
     entry = ledger_queries.entries(correlation=run.pk)[0]
+    streams.create(
+        "siem", kind="webhook", address="https://siem.test/", by=desk.cast.alice, now=now
+    )
     asked = erasing.request("Jonas", legal_basis="A law", by=desk.cast.alice, now=desk.now)
     return Estate(
         erasure=str(asked.pk),

@@ -38,6 +38,7 @@ LISTS: dict[str, dict[str, Any]] = {
     "log-checkpoint": {},
     "export": {},
     "ledger-exports": {"bodies": "none"},
+    "streams": {"slug": "x", "kind": "syslog", "address": "tls://siem.globex.example:6514"},
     "erasures": {"person": "Grace", "legal_basis": "A law"},
     "holds": {"reason": "A case"},
     "retention": {},
@@ -74,6 +75,9 @@ DETAILS: dict[str, dict[str, Any]] = {
     "log-tile": {"GET": None},
     "ledger-export": {"GET": None},
     "ledger-export-bundle": {"GET": None},
+    "stream": {"GET": None, "PATCH": {"enabled": False}, "DELETE": None},
+    "stream-secret": {"POST": None},
+    "stream-test": {"POST": None},
     "erasure": {"GET": None},
     "erasure-approval": {"POST": None},
     "erasure-rejection": {"POST": None},
@@ -107,6 +111,9 @@ SLUGS = {
     "provider": "scripted",
     "endpoint": "scripted-chat",
     "route": "answers",
+    "stream": "siem",
+    "stream-secret": "siem",
+    "stream-test": "siem",
 }
 MORE = {"version": (1,), "grant": ("tool", "refund_order")}
 

@@ -265,7 +265,7 @@ def test_a_name_that_leads_to_a_private_address_is_not_connected_to(
     settings.ALLOW_PRIVATE_ADDRESSES = False
     answers = [(2, 1, 6, "", ("8.8.8.8", 6514)), (2, 1, 6, "", ("10.0.0.1", 6514))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers)
-    with pytest.raises(NotTaken, match="siem.test may not be used"):
+    with pytest.raises(NotTaken, match=r"siem\.test may not be used"):
         syslog.send(outgoing.peer_of("tls://siem.test:6514"), [b"1 x"], authority="")
 
 

@@ -327,7 +327,6 @@ def test_a_rotated_secret_and_the_one_before_it_both_sign_for_a_day(
 def test_what_was_under_way_when_the_stream_was_changed_moves_no_cursor(
     acme: Cast,
     stream: Stream,
-    server: WebhookServer,
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
     interfere: Callable[[Stream, Cast], object],
