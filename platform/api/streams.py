@@ -13,7 +13,6 @@ from api.authentication import MembersOnly, PrincipalRequest
 from api.idempotency import idempotent, idempotent_across_commits
 from api.shapes import Flag, Query, Shape, Slug, Text, Whole
 from api.views import ApiView, created
-from audit import published
 from runtime import streams
 from runtime.models import Stream, StreamKind
 from runtime.streams import LONGEST_AUTHORITY
@@ -80,12 +79,7 @@ class StreamShown(serializers.ModelSerializer[Stream]):
 
     def get_lag(self, stream: Stream) -> int:
         """How many published entries it has not dealt with."""
-        return max(0, self._published() - stream.cursor)
-
-    def _published(self) -> int:
-        """Read once for a whole page."""
-        known: int = self.context.setdefault("published", published.size())
-        return known
+        return streams.lag(stream)
 
 
 class StreamShownOnce(StreamShown):

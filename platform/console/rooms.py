@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from runtime import erasing, runs
+from runtime import erasing, ledgers, runs
 from tenants.principals import Principal
 
 EVERYBODY = frozenset({"admin", "builder", "reviewer", "auditor", "viewer"})
@@ -77,6 +77,13 @@ ROOMS = (
         title="Ledger",
         icon="receipt_long",
         enter=frozenset({"admin", "auditor"}),
+    ),
+    Room(
+        slug="streams",
+        title="Streams",
+        icon="sensors",
+        enter=frozenset(ledgers.READERS),
+        change=ADMINS,
     ),
     Room(
         slug="erasures",

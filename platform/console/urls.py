@@ -16,6 +16,7 @@ from console import (
     policies,
     runs,
     signing_in,
+    streams,
     tools,
 )
 
@@ -60,6 +61,13 @@ urlpatterns = [
     path("ledger/export", ledger.export, name="export"),
     path("ledger/<uuid:entry>", ledger.entry, name="entry"),
     path("ledger/halts/<uuid:halt>", ledger.approve_recovery, name="approve_recovery"),
+    path("streams", streams.index, name="streams"),
+    path("streams/create", streams.create, name="create_stream"),
+    path("streams/<slug:stream>/change", streams.change, name="change_stream"),
+    path("streams/<slug:stream>/switch", streams.switch, name="switch_stream"),
+    path("streams/<slug:stream>/test", streams.test, name="test_stream"),
+    path("streams/<slug:stream>/secret", streams.rotate, name="rotate_stream"),
+    path("streams/<slug:stream>/remove", streams.remove, name="remove_stream"),
     path("erasures", erasures.index, name="erasures"),
     path("erasures/request", erasures.request_erasure, name="request_erasure"),
     path("erasures/<uuid:erasure>/approve", erasures.approve, name="approve_erasure"),

@@ -64,6 +64,11 @@ def access(slug: str, *, principal: Principal) -> Stream:
     return stream
 
 
+def lag(stream: Stream) -> int:
+    """How many published entries the stream has not dealt with."""
+    return max(0, published.size() - stream.cursor)
+
+
 def create(
     slug: str,
     *,

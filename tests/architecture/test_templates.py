@@ -81,6 +81,7 @@ def _walk(house: House) -> None:
         "/policies/edit",
         "/ledger",
         f"/ledger/{house.entry}",
+        "/streams",
         "/erasures",
         "/members",
         f"/members/{house.member}",
@@ -91,6 +92,8 @@ def _walk(house: House) -> None:
     alice.post("/collections/handbook/search", {"query": "refunds"})
     alice.post("/ledger/verify")
     alice.post("/keys/issue", {"name": "App"})
+    alice.post(f"/streams/{house.stream}/secret")
+    alice.get("/streams")
     erin = {"email": "erin@acme.test", "name": "Erin", "roles": ["viewer"]}
     alice.post("/members/add", erin)
 

@@ -13,7 +13,7 @@ from world import calls, says
 
 from audit import queries as audit_queries
 from retrieval.models import Document, Passage
-from runtime import erasing, holding, ingesting
+from runtime import erasing, holding, ingesting, streams
 from runtime.models import Run
 from tenants import isolation, members
 from tenants.keys import issuing
@@ -118,6 +118,18 @@ class House:
     def hold(self) -> str:
         """The id of a legal hold on Judith."""
         return str(holding.place("Judith", reason="A case", by=self.desk.cast.carol).pk)
+
+    @cached_property
+    def stream(self) -> str:
+        """The slug of a webhook that gets acme's ledger."""
+        made, _ = streams.create(
+            "acme-siem",
+            kind="webhook",
+            address="https://siem.acme.test/in",
+            by=self.desk.cast.alice,
+            now=self.desk.now,
+        )
+        return made.slug
 
     @cached_property
     def key(self) -> str:

@@ -22,6 +22,8 @@ LISTS = {
     "ledger",
     "verify",
     "export",
+    "streams",
+    "create_stream",
     "erasures",
     "request_erasure",
     "place_hold",
@@ -57,6 +59,11 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "policy_version": {"GET": {}},
     "entry": {"GET": {}},
     "approve_recovery": {"POST": {}},
+    "change_stream": {"POST": {"address": "https://globex.test/", "selection": ""}},
+    "switch_stream": {"POST": {"enabled": "0"}},
+    "test_stream": {"POST": {}},
+    "rotate_stream": {"POST": {}},
+    "remove_stream": {"POST": {}},
     "approve_erasure": {"POST": {}},
     "reject_erasure": {"POST": {}},
     "release_hold": {"POST": {"reason": "Over."}},
@@ -72,6 +79,7 @@ NOBODYS = {
     "collection": "nothing",
     "key": "f" * 16,
     "number": 98,
+    "stream": "nothing",
     "tool": "nothing",
 }
 MISSING_ID = "0199a0c5-0000-7000-8000-000000000000"

@@ -32,6 +32,7 @@ def _acmes(house: House) -> dict[str, Any]:
         "entry": house.entry,
         "erasure": house.erasure,
         "hold": house.hold,
+        "stream": house.stream,
         "member": house.member,
         "key": house.key,
         "halt": halt(),

@@ -30,6 +30,7 @@ LISTS = {
     "/documents": 16,
     "/collections/handbook/": 16,
     "/ledger": 22,
+    "/streams": 14,
     "/erasures": 16,
     "/members": 12,
     "/keys": 14,
