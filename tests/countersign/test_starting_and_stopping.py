@@ -155,7 +155,7 @@ def _starts_again_what_dies(run: Run, state: Path, port: int) -> None:
     run.wait_until_it_says("PostgreSQL is up again")
     _serves(port)
     names = {file.stem: int(file.read_text().split()[0]) for file in state.glob("run/*.pid")}
-    assert names.keys() == {"beat", "documents", "sequencer", "web", "worker"}
+    assert names.keys() == {"beat", "documents", "sequencer", "streams", "web", "worker"}
     for name, pid in names.items():
         os.kill(pid, signal.SIGKILL)
         run.wait_until_it_says(f"The {name} ended with code -9; it is started again")
