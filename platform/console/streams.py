@@ -1,4 +1,4 @@
-"""The only place for the page of streams: where the ledger is sent, and how far each one is."""
+"""The only place for the pages of streams: where the ledger is sent, and how far each one is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from console import pages
 from console.entrance import enters
 from console.pages import MemberRequest
 from runtime import streams
-from runtime.models import StreamKind
+from runtime.models import Stream, StreamKind
 
 
 @enters("streams")
@@ -38,15 +38,25 @@ def _typed(request: MemberRequest, name: str) -> str:
     return request.POST.get(name, "").replace("\0", "").strip()
 
 
-def _done(request: MemberRequest, act: Callable[[], str]) -> HttpResponse:
-    """Back to the page with what `act` says was done, or with what is wrong and what was typed."""
+@enters("streams")
+def detail(request: MemberRequest, stream: str) -> HttpResponse:
+    """One stream: how far it is, and for an admin what may be done with it."""
+    row = streams.access(stream, principal=request.principal)
+    context = {"stream": row, "lag": streams.lag(row)}
+    return pages.show(request, "streams/detail", context)
+
+
+def _done(request: MemberRequest, stream: Stream, act: Callable[[], str]) -> HttpResponse:
+    """Back to the stream with what `act` says was done, or with what is wrong."""
     try:
         said = act()
     except Problem as problem:
-        context = {**_context(request), "problem": problem, "typed": request.POST.dict()}
-        return pages.show(request, "streams/list", context, status=problem.status)
+        row = streams.access(stream.slug, principal=request.principal)  # as it is, not as wished
+        typed = {"lag": streams.lag(row), "typed": request.POST.dict()}
+        context = {"stream": row, "problem": problem, **typed}
+        return pages.show(request, "streams/detail", context, status=problem.status)
     messages.success(request, said)
-    return redirect("console:streams")
+    return redirect("console:stream", stream.slug)
 
 
 @enters("streams", to_change=True)
@@ -70,7 +80,7 @@ def create(request: MemberRequest) -> HttpResponse:
     if secret:
         return pages.show(request, "streams/secret", {"stream": made, "secret": secret})
     messages.success(request, f"The ledger is sent to {made.slug}.")
-    return redirect("console:streams")
+    return redirect("console:stream", made.slug)
 
 
 @enters("streams", to_change=True)
@@ -84,7 +94,7 @@ def change(request: MemberRequest, stream: str) -> HttpResponse:
         streams.change(row, by=request.principal, **{name: _typed(request, name) for name in names})
         return f"The stream {row.slug} is changed."
 
-    return _done(request, act)
+    return _done(request, row, act)
 
 
 @enters("streams", to_change=True)
@@ -99,7 +109,7 @@ def switch(request: MemberRequest, stream: str) -> HttpResponse:
         went_on = "goes on where it stopped" if wanted else "is stopped, and its cursor stays"
         return f"The stream {row.slug} {went_on}."
 
-    return _done(request, act)
+    return _done(request, row, act)
 
 
 @enters("streams", to_change=True)
@@ -114,7 +124,7 @@ def test(request: MemberRequest, stream: str) -> HttpResponse:
             raise problem
         return f"The receiver of {row.slug} took a test message."
 
-    return _done(request, act)
+    return _done(request, row, act)
 
 
 @enters("streams", to_change=True)
@@ -132,8 +142,6 @@ def remove(request: MemberRequest, stream: str) -> HttpResponse:
     """End a stream and destroy its secret."""
     row = streams.access(stream, principal=request.principal)
 
-    def act() -> str:
-        streams.remove(row, by=request.principal)
-        return f"The stream {row.slug} is gone."
-
-    return _done(request, act)
+    streams.remove(row, by=request.principal)
+    messages.success(request, f"The stream {row.slug} is gone.")
+    return redirect("console:streams")

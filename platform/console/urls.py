@@ -63,6 +63,7 @@ urlpatterns = [
     path("ledger/halts/<uuid:halt>", ledger.approve_recovery, name="approve_recovery"),
     path("streams", streams.index, name="streams"),
     path("streams/create", streams.create, name="create_stream"),
+    path("streams/<slug:stream>/", streams.detail, name="stream"),
     path("streams/<slug:stream>/change", streams.change, name="change_stream"),
     path("streams/<slug:stream>/switch", streams.switch, name="switch_stream"),
     path("streams/<slug:stream>/test", streams.test, name="test_stream"),

@@ -83,7 +83,8 @@ class Installation:
         documents = ["--hostname", "documents@%h", "--queues", "documents", "--pool", "solo"]
         start("documents", [*worker, *documents])
         streams = ["--hostname", "streams@%h", "--queues", "streams", "--pool", "threads"]
-        start("streams", [*worker, *streams, "--concurrency", "8"])
+        # It looks every two seconds, and would say so each time.
+        start("streams", [*worker, *streams, "--concurrency", "8", "--loglevel", "WARNING"])
         beat = [
             "beat",
             "--loglevel",

@@ -93,6 +93,7 @@ def _walk(house: House) -> None:
     alice.post("/ledger/verify")
     alice.post("/keys/issue", {"name": "App"})
     alice.post(f"/streams/{house.stream}/secret")
+    alice.get(f"/streams/{house.stream}/")
     alice.get("/streams")
     erin = {"email": "erin@acme.test", "name": "Erin", "roles": ["viewer"]}
     alice.post("/members/add", erin)

@@ -59,6 +59,7 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "policy_version": {"GET": {}},
     "entry": {"GET": {}},
     "approve_recovery": {"POST": {}},
+    "stream": {"GET": {}},
     "change_stream": {"POST": {"address": "https://globex.test/", "selection": ""}},
     "switch_stream": {"POST": {"enabled": "0"}},
     "test_stream": {"POST": {}},

@@ -53,7 +53,12 @@ def test_no_template_has_inline_script_or_style() -> None:
 def test_no_page_has_inline_script_or_style_and_each_has_its_policy(house: House) -> None:
     assert house.entry
     seal()
-    more = [f"/approvals/{house.approval}", f"/runs/{house.completed.pk}", f"/ledger/{house.entry}"]
+    more = [
+        f"/streams/{house.stream}/",
+        f"/approvals/{house.approval}",
+        f"/runs/{house.completed.pk}",
+        f"/ledger/{house.entry}",
+    ]
     for path in [*PAGES, *more]:
         answer = house.alice.get(path)
         assert not INLINE.findall(answer.content.decode()), path
@@ -64,7 +69,8 @@ def test_no_page_has_inline_script_or_style_and_each_has_its_policy(house: House
 
 
 def test_every_page_has_one_heading_a_main_landmark_and_labels(house: House) -> None:
-    for path in [*PAGES, f"/approvals/{house.approval}", f"/runs/{house.held.pk}"]:
+    more = [f"/approvals/{house.approval}", f"/runs/{house.held.pk}", f"/streams/{house.stream}/"]
+    for path in [*PAGES, *more]:
         page = house.alice.words(path)
         assert page.count("<h1") == 1, path
         assert page.count("<main") == 1

@@ -77,6 +77,7 @@ ADDRESSES = {
     "export": ("ledger", False),
     "approve_recovery": ("ledger", False),
     "streams": ("streams", False),
+    "stream": ("streams", False),
     "create_stream": ("streams", True),
     "change_stream": ("streams", True),
     "switch_stream": ("streams", True),

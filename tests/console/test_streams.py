@@ -67,13 +67,15 @@ def test_a_failure_is_shown_with_its_reason(house: House, settings: LazySettings
         page = house.carol.words("/streams")
         assert "Fails" in page
         assert "it answered 503" in page
-        assert "1 time in a row" in page
+        page = house.carol.words(f"/streams/{stream.slug}/")
+        assert "Failures in a row" in page
+        assert "it answered 503" in page
         tested = house.alice.post(f"/streams/{stream.slug}/test")
         assert tested.status_code == 502
         assert "it answered 503" in tested.content.decode()
         server.answer = 200
         assert house.alice.post(f"/streams/{stream.slug}/test").status_code == 302
-        assert "took a test message" in house.alice.words("/streams")
+        assert "took a test message" in house.alice.words(f"/streams/{stream.slug}/")
 
 
 def test_a_stream_is_changed_stopped_gone_on_with_and_removed(house: House) -> None:
@@ -101,4 +103,13 @@ def test_an_auditor_sees_no_forms(house: House) -> None:
     assert house.stream in house.carol.words("/streams")
     page = house.carol.words("/streams")
     assert "/streams/create" not in page
-    assert f"/streams/{house.stream}/" not in page
+    page = house.carol.words(f"/streams/{house.stream}/")
+    assert '<form method="post" action="/streams' not in page
+
+
+def test_a_change_that_can_not_be_is_said_and_what_was_typed_stays(house: House) -> None:
+    wrong = {"address": "https://u:p@typed.test/", "selection": "", "authority": ""}
+    answer = house.alice.post(f"/streams/{house.stream}/change", wrong)
+    assert answer.status_code == 422
+    assert "https://u:p@typed.test/" in answer.content.decode()
+    assert Stream.objects.get().address == "https://siem.acme.test/in"
