@@ -4,7 +4,8 @@ A bundle covers exactly what the newest checkpoint covers. Entries that were rec
 fraction of a second, while a sequencer runs) are counted in its manifest as not covered: only the
 sequencer seals, and an export waits for nobody. It holds every entry's header; what is private is
 added for the selected entries, where the exporter may read it and nobody has erased it.
-Memory stays constant; the disk holds one copy.
+Memory stays constant; the disk holds one copy. An export that was killed goes on in the same
+folder: under the head at which it was begun, behind the last entry that its mark knows.
 """
 
 from __future__ import annotations
@@ -12,30 +13,30 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from django.db import connection
 
 from audit import (
     base64_text,
-    bodies,
-    canonical,
+    line_files,
+    ocsf,
     outside,
     queries,
+    sealed_rows,
+    spreadsheets,
     stored_tiles,
-    subjects,
     tiles,
 )
-from audit.bodies import Subject
-from audit.entries import ROW, fields_of, leaf_of_row, rfc3339
+from audit.entries import leaf_of_row, rfc3339
+from audit.line_files import LineFiles, Mark
 from audit.models import Checkpoint
 from audit.proofs import prove_inclusion
+from audit.sealed_rows import Keys, SealedRow
 from audit.selections import EVERYTHING, Selection
 from audit.tlog_proof import TlogProof
 from audit.verify import layout
@@ -43,20 +44,12 @@ from audit.verify.timestamps import AUTHORITY
 
 Progress = Callable[[int, int], None]
 
-CHUNK = 2_000
+LINES = (layout.ENTRIES, layout.BODIES, *layout.DERIVED)
+CHUNK = 500
+# Entries from one mark to the next.
+MARKED = 20_000
 MOST_PROOFS = 100
 MOST_TIMESTAMPS = 10
-# From the leaves: what was sealed is exported, whatever became of the entry's row.
-SEALED = f"""
-SELECT leaf.index, body.sealed, key.id, key.wrapped, {ROW}
-FROM audit.leaf
-JOIN audit.log ON log.id = leaf.log_id
-JOIN audit.entry ON entry.log_id = leaf.log_id AND entry.id = leaf.entry_id
-LEFT JOIN audit.body ON body.log_id = entry.log_id AND body.entry_id = entry.id
-LEFT JOIN audit.subject_key AS key ON key.id = body.subject
-WHERE leaf.log_id = %s AND leaf.index >= %s AND leaf.index < %s
-ORDER BY leaf.index
-"""  # noqa: S608  (a constant of column names)
 
 
 class Exported(msgspec.Struct, frozen=True):
@@ -69,17 +62,12 @@ class Exported(msgspec.Struct, frozen=True):
     not_covered: int
 
 
-class _Row(msgspec.Struct, frozen=True):
-    """A sealed entry as it is read: its place, its body, the body's key, its columns."""
+class _Wanted(msgspec.Struct, frozen=True):
+    """What an export is of, with which keys, and who is told of its progress."""
 
-    index: int
-    sealed: bytes | None
-    key: tuple[UUID, bytes] | None
-    entry: tuple[Any, ...]
-
-    @property
-    def id(self) -> UUID:
-        return self.entry[0]  # type: ignore[no-any-return]
+    of: Selection
+    keys: Keys
+    tell: Progress
 
 
 def export(
@@ -92,27 +80,32 @@ def export(
 ) -> Exported:
     """Write the acting tenant's ledger as a bundle into `folder`, which is made.
 
-    `progress(done, total)` is called after each chunk of entries.
+    `progress(done, total)` is called after each chunk of entries. Where an export of the same into
+    `folder` was broken off, this goes on with it.
     Raises queries.NotPublished while there is no checkpoint, roles.NoLedger, BodyUnreadable.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint, status = queries.latest_checkpoint(), queries.status()
-    keys = _Keys(may_open=with_bodies)
-    selected = _write_entries(folder, checkpoint, selection, keys, progress or _quietly)
+    about = {"filter": selection.as_json(), "bodies": "selected" if with_bodies else "none"}
+    checkpoint, mark = _begun(folder, about)
+    wanted = _Wanted(selection, Keys(may_open=with_bodies), progress or _quietly)
+    with LineFiles(folder, LINES, mark) as files:
+        _write_entries(files, checkpoint, mark, wanted)
+    before = outside.previous_export(checkpoint)
     _write_tiles(folder, checkpoint)
-    _write_notes(folder, checkpoint)
+    _write_notes(folder, checkpoint, before)
     _write_timestamps(folder / layout.TIMESTAMPS, checkpoint)
-    _write_proofs(folder, checkpoint, selected[:MOST_PROOFS])
+    _write_proofs(folder, checkpoint, mark.proven)
     shutil.copyfile(Path(__file__).parent / "verify" / "VERIFY.md", folder / layout.EXPLANATION)
+    status = queries.status()
     exported = Exported(
         origin=status.origin,
         size=checkpoint.size,
         root=layout.root_in(checkpoint.note),
-        selected=len(selected),
+        selected=mark.selected,
         not_covered=status.size + status.pending - checkpoint.size,
     )
-    facts = {"filter": selection.as_json(), "bodies": "selected" if with_bodies else "none"}
-    _write_manifest(folder, exported, facts, now)
+    _write_manifest(folder, exported, about, before, now)
+    line_files.path_of_mark(folder).unlink()
     return exported
 
 
@@ -120,79 +113,46 @@ def _quietly(_done: int, _total: int) -> None:
     """Nobody watches."""
 
 
-def _write_entries(
-    folder: Path, checkpoint: Checkpoint, selection: Selection, keys: _Keys, tell: Progress
-) -> array[int]:
-    """Write headers and bodies; the indexes of the selected entries."""
-    selected = array("q")
-    with (
-        (folder / layout.ENTRIES).open("wb") as entries,
-        (folder / layout.BODIES).open("wb") as private,
-    ):
-        for chunk in _chunks(checkpoint):
-            entries.writelines(leaf_of_row(row.entry) + b"\n" for row in chunk)
-            chosen = [row for row in chunk if _is_selected(row, selection)]
-            private.writelines(keys.opened(row) for row in chosen)
-            selected.extend(row.index for row in chosen)
-            tell(chunk[-1].index + 1, checkpoint.size)
-    return selected
+def _begun(folder: Path, about: dict[str, Any]) -> tuple[Checkpoint, Mark]:
+    """The head of the export that was broken off here, and how far it came; or of a new one."""
+    mark = line_files.read_mark(folder, about=about)
+    checkpoint = queries.checkpoint_of(mark.size) if mark else None
+    if mark is None or checkpoint is None:
+        checkpoint = queries.latest_checkpoint()
+        return checkpoint, Mark(size=checkpoint.size, about=about)
+    # What else an earlier attempt left is written again: it takes seconds.
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in LINES:
+            path.unlink()
+    return checkpoint, mark
 
 
-def _is_selected(row: _Row, selection: Selection) -> bool:
-    entry = fields_of(row.entry)
-    return selection.fits(
-        kind=entry["kind"],
-        actor=entry["actor_id"],
-        correlation=entry["correlation"],
-        recorded_at=entry["recorded_at"],
-    )
+def _write_entries(files: LineFiles, checkpoint: Checkpoint, mark: Mark, wanted: _Wanted) -> None:
+    """Write all entries from `mark` on; of those selected, what is private and what is derived."""
+    if mark.index == 0:
+        files.write(layout.SPREADSHEET, [spreadsheets.header()])
+        files.keep()
+    for chunk in sealed_rows.chunks(checkpoint, mark.index, CHUNK):
+        leaves = [(row, leaf_of_row(row.entry)) for row in chunk]
+        files.write(layout.ENTRIES, (leaf + b"\n" for _, leaf in leaves))
+        _write_selected(files, mark, wanted, [each for each in leaves if each[0].fits(wanted.of)])
+        mark.index = chunk[-1].index + 1
+        if mark.index % MARKED < len(chunk):
+            files.keep()
+        wanted.tell(mark.index, checkpoint.size)
 
 
-class _Keys:
-    """The keys of the subjects met so far, up to a bound."""
-
-    MOST = 10_000
-
-    def __init__(self, *, may_open: bool) -> None:
-        self._may_open = may_open
-        self._known: dict[UUID, Subject] = {}
-
-    def opened(self, row: _Row) -> bytes:
-        """The line of the row's body; nothing where there is none, or nothing that opens it."""
-        if not self._may_open or row.sealed is None or row.key is None:
-            return b""
-        body = bodies.open_(row.sealed, self._of(row.key), row.id)
-        return canonical.encode({"index": row.index, **body}) + b"\n"
-
-    def _of(self, key: tuple[UUID, bytes]) -> Subject:
-        subject = self._known.get(key[0])
-        if subject is None:
-            if len(self._known) >= self.MOST:
-                self._known.clear()
-            subject = self._known[key[0]] = subjects.unwrapped(key)
-        return subject
-
-
-def _chunks(checkpoint: Checkpoint) -> Iterator[list[_Row]]:
-    """The sealed rows in order. Each chunk is a statement of its own.
-
-    What is sealed never changes, so no transaction need stay open for as long as an export takes;
-    and whoever is told of the progress can make it known at once.
-    """
-    for first in range(0, checkpoint.size, CHUNK):
-        with connection.cursor() as cursor:
-            end = min(first + CHUNK, checkpoint.size)
-            cursor.execute(SEALED, [checkpoint.log_id, first, end])
-            yield [_row(*columns) for columns in cursor.fetchall()]
-
-
-def _row(index: int, sealed: Any, key: UUID | None, wrapped: Any, *entry: Any) -> _Row:
-    return _Row(
-        index,
-        bytes(sealed) if sealed is not None else None,
-        (key, bytes(wrapped)) if key is not None else None,
-        entry,
-    )
+def _write_selected(
+    files: LineFiles, mark: Mark, wanted: _Wanted, chosen: list[tuple[SealedRow, bytes]]
+) -> None:
+    files.write(layout.BODIES, (wanted.keys.opened(row) for row, _ in chosen))
+    files.write(layout.OCSF, (ocsf.line_of(row.index, leaf) for row, leaf in chosen))
+    rows = (spreadsheets.row_of(row.index, leaf) for row, leaf in chosen)
+    files.write(layout.SPREADSHEET, rows)
+    mark.selected += len(chosen)
+    mark.proven.extend(row.index for row, _ in chosen[: MOST_PROOFS - len(mark.proven)])
 
 
 def _write_tiles(folder: Path, checkpoint: Checkpoint) -> None:
@@ -204,15 +164,14 @@ def _write_tiles(folder: Path, checkpoint: Checkpoint) -> None:
             path.write_bytes(read(tile.level, tile.index, tile.width))
 
 
-def _write_notes(folder: Path, checkpoint: Checkpoint) -> None:
+def _write_notes(folder: Path, checkpoint: Checkpoint, before: Checkpoint | None) -> None:
     """The checkpoint with its cosignatures, the keys, and what leads here from the last export."""
     (folder / layout.CHECKPOINT).write_text(outside.cosigned(checkpoint), encoding="utf-8")
     _write_lines(folder / layout.KEY, outside.verifier_keys())
     witnesses = outside.witness_keys(checkpoint)
     if witnesses:
         _write_lines(folder / layout.WITNESSES, witnesses)
-    before = outside.previous_export()
-    if before is None or before.size > checkpoint.size:
+    if before is None:
         return
     path = folder / layout.PREVIOUS
     path.parent.mkdir(exist_ok=True)
@@ -247,8 +206,13 @@ def _write_lines(path: Path, lines: list[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def _write_manifest(folder: Path, exported: Exported, facts: dict[str, Any], now: datetime) -> None:
-    before = outside.previous_export()
+def _write_manifest(
+    folder: Path,
+    exported: Exported,
+    about: dict[str, Any],
+    before: Checkpoint | None,
+    now: datetime,
+) -> None:
     listed = {path for path in folder.rglob("*") if path.is_file()}
     manifest = {
         "format": layout.FORMAT,
@@ -260,7 +224,7 @@ def _write_manifest(folder: Path, exported: Exported, facts: dict[str, Any], now
         "newest_outside": outside.newest(),
         "files": {path.relative_to(folder).as_posix(): _facts(path) for path in sorted(listed)},
         **msgspec.structs.asdict(exported),
-        **facts,
+        **about,
     }
     text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
     (folder / layout.MANIFEST).write_text(text, encoding="utf-8")

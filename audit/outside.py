@@ -65,13 +65,16 @@ def verifier_keys() -> list[str]:
     return list(dict.fromkeys(key for (text,) in rows for key in text.split("\n")))
 
 
-def previous_export() -> Checkpoint | None:
-    """The checkpoint of the newest export that was recorded, or None."""
+def previous_export(checkpoint: Checkpoint) -> Checkpoint | None:
+    """The checkpoint of the newest recorded export that `checkpoint` continues, or None."""
     log = queries.own_log()
-    newest = Entry.objects.filter(log=log, kind=EXPORTED).order_by("-id").first()
-    if newest is None:
-        return None
-    return Checkpoint.objects.filter(log=log, size=newest.event["size"]).first()
+    exports = Entry.objects.filter(log=log, kind=EXPORTED).order_by("-id")
+    for export in exports.iterator(chunk_size=10):
+        size = export.event["size"]
+        # One that was asked for earlier may have ended later, and cover more.
+        if size <= checkpoint.size:
+            return Checkpoint.objects.filter(log=log, size=size).first()
+    return None
 
 
 def newest() -> dict[str, Any] | None:

@@ -163,6 +163,11 @@ def latest_checkpoint() -> Checkpoint:
     return checkpoint
 
 
+def checkpoint_of(size: int) -> Checkpoint | None:
+    """The acting tenant's checkpoint over so many entries, or None. Raises roles.NoLedger."""
+    return Checkpoint.objects.filter(log=own_log(), size=size).first()
+
+
 def inclusion(entry: Entry) -> Inclusion:
     """The proof that `entry` is in the tree of the newest checkpoint. Raises NotPublished."""
     checkpoint = latest_checkpoint()

@@ -175,6 +175,13 @@ def _tell(manifest: Manifest, findings: Findings) -> None:
             " and what rests on their words could not be judged."
         )
         findings.note("pruned", text)
+    derived = [name for name in layout.DERIVED if name in manifest.files]
+    if derived:
+        text = (
+            f"Derived from the entries, for other programs: {' and '.join(derived)}."
+            " They are not evidence; only that they are as the manifest lists them was looked at."
+        )
+        findings.note("derived", text)
     if manifest.filter:
         text = f"Private parts are shipped of the {manifest.selected} entries that pass the filter."
         findings.note("filter", text)

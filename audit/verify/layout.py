@@ -32,6 +32,10 @@ MANIFEST = "manifest.json"
 ENTRIES = "entries.jsonl"
 # Of entries with private parts: {"index":N,"parts":{field:{"salt":HEX,"value":…}}}, one a line.
 BODIES = "bodies.jsonl"
+# The selected entries once more, for other programs. They are derived: nothing rests on them.
+OCSF = "ocsf.jsonl"
+SPREADSHEET = "entries.csv"
+DERIVED = (OCSF, SPREADSHEET)
 # The signed note over size and root, with cosignatures.
 CHECKPOINT = "checkpoint"
 # The log's keys, one a line, oldest first.

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 from own_logs import ROBO, Confided, NoteTaken, OwnLog, act_as, publish
 
-from audit import archives, bundles, ledger, queries, tlog_proof
+from audit import archives, bundles, ledger, ocsf, queries, spreadsheets, tlog_proof
 from audit.checkpoints import parse_key
 from audit.events import SYSTEM
 from audit.queries import NotPublished
@@ -102,6 +102,37 @@ def test_private_parts_are_shown_of_the_selected_entries_alone(own_log: OwnLog, 
     ]
     assert len(_lines(tmp_path / "bundle" / layout.ENTRIES)) == 5, "the headers of all"
     assert _judged(tmp_path / "bundle").verdict == "whole"
+
+
+def test_what_is_derived_is_of_the_selected_entries(own_log: OwnLog, tmp_path: Path):
+    ledger.record(Confided(topic="a", words="unheard of"), actor=ROBO)
+    _record(2)
+    publish()
+    folder = tmp_path / "bundle"
+    bundles.export(folder, now=_now(), selection=Selection(kind=NoteTaken.kind))
+    leaves = list(enumerate(_lines(folder / layout.ENTRIES)))[1:]
+    assert (folder / layout.OCSF).read_bytes() == b"".join(ocsf.line_of(*each) for each in leaves)
+    assert (folder / layout.SPREADSHEET).read_bytes() == spreadsheets.header() + b"".join(
+        spreadsheets.row_of(*each) for each in leaves
+    )
+    listed = json.loads((folder / layout.MANIFEST).read_text())["files"]
+    assert set(layout.DERIVED) < set(listed)
+
+
+@pytest.mark.parametrize("name", layout.DERIVED)
+def test_a_changed_byte_of_what_is_derived_is_found(own_log: OwnLog, tmp_path: Path, name: str):
+    _record(2)
+    publish()
+    folder = tmp_path / "bundle"
+    bundles.export(folder, now=_now())
+    report = _judged(folder)
+    (said,) = [note.sentence for note in report.notes if note.code == "derived"]
+    assert (report.verdict, name in said, "not evidence" in said) == ("whole", True, True)
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content.replace(b"note", b"mote", 1))
+    (finding,) = _judged(folder).findings
+    assert finding.code == "file_changed"
+    assert name in finding.sentence
 
 
 def test_who_may_not_read_what_is_private_gets_the_headers(own_log: OwnLog, tmp_path: Path):

@@ -1,0 +1,100 @@
+"""The only place that reads sealed entries, in order, with what is private of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import connection
+
+from audit import bodies, canonical, subjects
+from audit.bodies import Subject
+from audit.entries import ROW, fields_of
+from audit.models import Checkpoint
+from audit.selections import Selection
+
+# From the leaves: what was sealed is exported, whatever became of the entry's row.
+SEALED = f"""
+SELECT leaf.index, body.sealed, key.id, key.wrapped, {ROW}
+FROM audit.leaf
+JOIN audit.log ON log.id = leaf.log_id
+JOIN audit.entry ON entry.log_id = leaf.log_id AND entry.id = leaf.entry_id
+LEFT JOIN audit.body ON body.log_id = entry.log_id AND body.entry_id = entry.id
+LEFT JOIN audit.subject_key AS key ON key.id = body.subject
+WHERE leaf.log_id = %s AND leaf.index >= %s AND leaf.index < %s
+ORDER BY leaf.index
+"""  # noqa: S608  (a constant of column names)
+
+
+class SealedRow(msgspec.Struct, frozen=True):
+    """A sealed entry as it is read: its place, its body, the body's key, its columns."""
+
+    index: int
+    sealed: bytes | None
+    key: tuple[UUID, bytes] | None
+    entry: tuple[Any, ...]
+
+    @property
+    def id(self) -> UUID:
+        """The entry's id."""
+        return self.entry[0]  # type: ignore[no-any-return]
+
+    def fits(self, selection: Selection) -> bool:
+        """Whether the entry is selected."""
+        entry = fields_of(self.entry)
+        return selection.fits(
+            kind=entry["kind"],
+            actor=entry["actor_id"],
+            correlation=entry["correlation"],
+            recorded_at=entry["recorded_at"],
+        )
+
+
+def chunks(checkpoint: Checkpoint, start: int, count: int) -> Iterator[list[SealedRow]]:
+    """The rows from `start` to the checkpoint's size, up to `count` at a time.
+
+    Each chunk is a statement of its own. What is sealed never changes, so no transaction need stay
+    open for as long as an export takes; and whoever is told of the progress can make it known at
+    once.
+    """
+    for first in range(start, checkpoint.size, count):
+        with connection.cursor() as cursor:
+            end = min(first + count, checkpoint.size)
+            cursor.execute(SEALED, [checkpoint.log_id, first, end])
+            yield [_row(*columns) for columns in cursor.fetchall()]
+
+
+def _row(index: int, sealed: Any, key: UUID | None, wrapped: Any, *entry: Any) -> SealedRow:
+    return SealedRow(
+        index,
+        bytes(sealed) if sealed is not None else None,
+        (key, bytes(wrapped)) if key is not None else None,
+        entry,
+    )
+
+
+class Keys:
+    """The keys of the subjects met so far, up to a bound."""
+
+    MOST = 10_000
+
+    def __init__(self, *, may_open: bool) -> None:
+        self._may_open = may_open
+        self._known: dict[UUID, Subject] = {}
+
+    def opened(self, row: SealedRow) -> bytes:
+        """The line of the row's body; nothing where there is none, or nothing that opens it."""
+        if not self._may_open or row.sealed is None or row.key is None:
+            return b""
+        body = bodies.open_(row.sealed, self._of(row.key), row.id)
+        return canonical.encode({"index": row.index, **body}) + b"\n"
+
+    def _of(self, key: tuple[UUID, bytes]) -> Subject:
+        subject = self._known.get(key[0])
+        if subject is None:
+            if len(self._known) >= self.MOST:
+                self._known.clear()
+            subject = self._known[key[0]] = subjects.unwrapped(key)
+        return subject
