@@ -45,7 +45,7 @@ from audit.verify.timestamps import AUTHORITY
 Progress = Callable[[int, int], None]
 
 LINES = (layout.ENTRIES, layout.BODIES, *layout.DERIVED)
-CHUNK = 500
+CHUNK = 1_000
 # Entries from one mark to the next.
 MARKED = 20_000
 MOST_PROOFS = 100
@@ -131,7 +131,7 @@ def _begun(folder: Path, about: dict[str, Any]) -> tuple[Checkpoint, Mark]:
 
 def _write_entries(files: LineFiles, checkpoint: Checkpoint, mark: Mark, wanted: _Wanted) -> None:
     """Write all entries from `mark` on; of those selected, what is private and what is derived."""
-    if mark.index == 0:
+    if not mark.lengths:
         files.write(layout.SPREADSHEET, [spreadsheets.header()])
         files.keep()
     for chunk in sealed_rows.chunks(checkpoint, mark.index, CHUNK):

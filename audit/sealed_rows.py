@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -15,9 +16,12 @@ from audit.entries import ROW, fields_of
 from audit.models import Checkpoint
 from audit.selections import Selection
 
+# Entries have up to 64 kB and bodies more, so rows are read by their number and by their bytes.
+MOST_BYTES = 4 << 20
+LOOKED_AHEAD = 10_000
+
 # From the leaves: what was sealed is exported, whatever became of the entry's row.
-SEALED = f"""
-SELECT leaf.index, body.sealed, key.id, key.wrapped, {ROW}
+RANGE = """
 FROM audit.leaf
 JOIN audit.log ON log.id = leaf.log_id
 JOIN audit.entry ON entry.log_id = leaf.log_id AND entry.id = leaf.entry_id
@@ -25,7 +29,12 @@ LEFT JOIN audit.body ON body.log_id = entry.log_id AND body.entry_id = entry.id
 LEFT JOIN audit.subject_key AS key ON key.id = body.subject
 WHERE leaf.log_id = %s AND leaf.index >= %s AND leaf.index < %s
 ORDER BY leaf.index
-"""  # noqa: S608  (a constant of column names)
+"""
+SEALED = f"SELECT leaf.index, body.sealed, key.id, key.wrapped, {ROW} {RANGE}"
+# PostgreSQL knows these without reading the bytes.
+SIZES = f"""
+SELECT leaf.index, octet_length(entry.payload) + coalesce(octet_length(body.sealed), 0) {RANGE}
+"""
 
 
 class SealedRow(msgspec.Struct, frozen=True):
@@ -53,17 +62,33 @@ class SealedRow(msgspec.Struct, frozen=True):
 
 
 def chunks(checkpoint: Checkpoint, start: int, count: int) -> Iterator[list[SealedRow]]:
-    """The rows from `start` to the checkpoint's size, up to `count` at a time.
+    """The rows from `start` to the checkpoint's size, up to `count` and MOST_BYTES at a time.
 
     Each chunk is a statement of its own. What is sealed never changes, so no transaction need stay
     open for as long as an export takes; and whoever is told of the progress can make it known at
     once.
     """
-    for first in range(start, checkpoint.size, count):
-        with connection.cursor() as cursor:
-            end = min(first + count, checkpoint.size)
-            cursor.execute(SEALED, [checkpoint.log_id, first, end])
-            yield [_row(*columns) for columns in cursor.fetchall()]
+    for first in range(start, checkpoint.size, LOOKED_AHEAD):
+        end = min(first + LOOKED_AHEAD, checkpoint.size)
+        sizes = _asked(SIZES, checkpoint, first, end)
+        for begin, behind in pairwise([*_cuts(sizes, count), end]):
+            yield [_row(*columns) for columns in _asked(SEALED, checkpoint, begin, behind)]
+
+
+def _asked(query: str, checkpoint: Checkpoint, first: int, end: int) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, [checkpoint.log_id, first, end])
+        return list(cursor.fetchall())
+
+
+def _cuts(sizes: list[tuple[Any, ...]], count: int) -> Iterator[int]:
+    """The indexes at which chunks begin."""
+    rows, held = 0, 0
+    for index, size in sizes:
+        if rows in {0, count} or held + size > MOST_BYTES:
+            yield index
+            rows, held = 0, 0
+        rows, held = rows + 1, held + size
 
 
 def _row(index: int, sealed: Any, key: UUID | None, wrapped: Any, *entry: Any) -> SealedRow:

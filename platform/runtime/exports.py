@@ -6,16 +6,18 @@ file's name and the entry that says who takes what out become true in one commit
 fetched that is not recorded.
 
 A worker that was killed loses its claim, the sweeper queues the export again, and another worker
-begins anew. One that was only slow finds its claim lost, and its work is dropped.
+goes on in the folder that it left, under the same head. One that was only slow still holds the lock
+of its folder, so that the other begins anew; it finds its claim lost, and its work is dropped.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -125,9 +127,8 @@ def make(export_id: UUID, *, clock: Clock) -> None:
         return
     claim = _Claim(row, clock)
     try:
-        if row.attempts > MOST_ATTEMPTS:
-            raise ExportAbandoned(export=str(row.pk), attempts=MOST_ATTEMPTS)
-        _make(row, claim)
+        with _workplace(row) as folder:
+            _make(row, claim, folder)
     except ClaimLost:
         raise
     except Problem as problem:
@@ -171,30 +172,31 @@ class _Claim:
             raise ClaimLost(export=str(row.pk))
 
 
-def _make(row: LedgerExport, claim: _Claim) -> None:
+def _make(row: LedgerExport, claim: _Claim, folder: Path) -> None:
+    if row.attempts > MOST_ATTEMPTS:
+        raise ExportAbandoned(export=str(row.pk), attempts=MOST_ATTEMPTS)
     by = msgspec.structs.replace(principal_named("member", row.requester), means=row.means)
     by.require(*READERS)
     selection = msgspec.convert(row.filter, Selection)
-    with _workplace(row) as folder:
-        exported = bundles.export(
-            folder / "bundle",
-            now=claim.clock(),
-            selection=selection,
-            with_bodies=row.with_bodies,
-            progress=claim.progressed,
-        )
-        packed = folder / "packed"
-        facts = _pack(folder / "bundle", packed, claim)
-        with transaction.atomic():
-            _become_ready(claim, exported, facts)
-            packed.replace(_place(row))
-            durable_files.flush_folder(_folder())
-            ledgers.record_export(exported, by=by, selection=selection, with_bodies=row.with_bodies)
+    exported = bundles.export(
+        folder / "bundle",
+        now=claim.clock(),
+        selection=selection,
+        with_bodies=row.with_bodies,
+        progress=claim.progressed,
+    )
+    packed = folder / "packed"
+    facts = _pack(folder / "bundle", packed, claim)
+    with transaction.atomic():
+        _become_ready(claim, exported, facts)
+        packed.replace(_place(row))
+        durable_files.flush_folder(_folder())
+        ledgers.record_export(exported, by=by, selection=selection, with_bodies=row.with_bodies)
 
 
 def _pack(folder: Path, target: Path, claim: _Claim) -> dict[str, int | str]:
     """Pack the bundle, durably; how long the file is, and its digest."""
-    with os.fdopen(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b") as file:
+    with os.fdopen(os.open(target, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "w+b") as file:
         archives.pack(folder, file, tell=claim.keep)
         file.flush()
         os.fsync(file.fileno())
@@ -216,16 +218,41 @@ def _become_ready(claim: _Claim, exported: Exported, facts: dict[str, int | str]
 
 @contextmanager
 def _workplace(row: LedgerExport) -> Iterator[Path]:
-    """A folder for one attempt. What an earlier one left behind is removed."""
+    """The folder that a dead worker left, to go on in, or a new one; ours until the end.
+
+    It stays where the worker dies, or the disk or the database fails: the export is tried again.
+    """
     _folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-    for left in _folder().glob(f"{row.pk}.attempt-*"):
-        shutil.rmtree(left)
-    folder = _folder() / f"{row.pk}.attempt-{row.attempts}"
-    folder.mkdir(mode=0o700)
-    try:
-        yield folder
-    finally:
+    with ExitStack() as locks:
+        left = sorted(_folder().glob(f"{row.pk}.attempt-*"))
+        # One that somebody slow works in is locked, and left to them.
+        free = [folder for folder in left if _lock(folder, locks)]
+        folder = free.pop() if free else _folder() / f"{row.pk}.attempt-{row.attempts}"
+        for other in free:
+            shutil.rmtree(other)
+        if folder not in left:
+            folder.mkdir(mode=0o700)
+            _lock(folder, locks)
+        try:
+            yield folder
+        except Problem:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lock(folder: Path, locks: ExitStack) -> bool:
+    """Whether nobody else works in the folder; then we do, until `locks` close or we die."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:  # its worker has just dropped it
+        return False
+    locks.callback(os.close, descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return folder.exists()
 
 
 def remove_old(now: datetime) -> None:

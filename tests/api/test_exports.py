@@ -261,7 +261,6 @@ def test_an_export_whose_worker_was_killed_is_made_by_another(
     asked = UUID(_asked(carol))
     with monkeypatch.context() as patch:
         patch.setattr(archives, "pack", _dies)
-        patch.setattr(exports.shutil, "rmtree", lambda *_, **__: None)  # which it would not reach
         with pytest.raises(_Killed):
             exports.make(asked, clock=_clock)
     later = _clock() + exports.CLAIM + timedelta(seconds=1)
@@ -276,16 +275,53 @@ def test_an_export_whose_worker_was_killed_is_made_by_another(
     assert queries.entries(kind="ledger.exported").count() == 1
 
 
-def test_an_export_that_kills_its_workers_is_given_up(estate: Estate, carol: Caller) -> None:
+def test_an_export_goes_on_where_its_worker_was_killed(
+    estate: Estate, carol: Caller, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    seal()
+    asked = UUID(_asked(carol))
+    monkeypatch.setattr(bundles, "CHUNK", 2)
+    monkeypatch.setattr(bundles, "MARKED", 4)
+    told: list[int] = []
+    honest = exports._Claim.progressed
+
+    def watched(claim: exports._Claim, done: int, total: int) -> None:
+        told.append(done)
+        if len(told) == 3:
+            raise _Killed
+        honest(claim, done, total)
+
+    monkeypatch.setattr(exports._Claim, "progressed", watched)
+    with pytest.raises(_Killed):
+        exports.make(asked, clock=_clock)
+    size = queries.latest_checkpoint().size
+    assert carol.get(f"ledger/entries/{estate.entry}").status_code == 200
+    seal()
+    assert queries.latest_checkpoint().size > size
+    exports.make(asked, clock=lambda: _clock() + timedelta(hours=1))
+    assert told[:4] == [2, 4, 6, 6], "the fourth entry was marked, the sixth was not"
+    shown = carol.get(f"ledger/exports/{asked}").json()
+    assert (shown["state"], shown["size"]) == ("ready", size)
+    assert [path.name for path in folder.glob("*/*")] == [f"{asked}.tar.zst"]
+    content = carol.stream("GET", shown["bundle"]).body
+    assert _verdict(_unpacked(content, tmp_path))["code"] == 0
+
+
+def test_an_export_that_kills_its_workers_is_given_up(
+    estate: Estate, carol: Caller, folder: Path
+) -> None:
     seal()
     asked = UUID(_asked(carol))
     long_ago = _clock() - timedelta(hours=1)
+    left = folder / str(isolation.current().pk) / f"{asked}.attempt-3"
+    left.mkdir(parents=True)
     LedgerExport.objects.filter(pk=asked).update(
         state="running", attempts=exports.MOST_ATTEMPTS, claimed_until=long_ago
     )
     exports.make(asked, clock=_clock)
     shown = carol.get(f"ledger/exports/{asked}").json()
     assert (shown["state"], shown["failure"]) == ("failed", "export_abandoned")
+    assert not left.exists()
 
 
 def test_a_worker_that_was_too_slow_drops_its_work(
