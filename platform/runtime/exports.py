@@ -12,31 +12,27 @@ of its folder, so that the other begins anew; it finds its claim lost, and its w
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
 import msgspec
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from audit import archives, bundles, durable_files
+from audit import archives, bundles, durable_files, queries
 from audit.bundles import Exported
 from audit.errors import Problem
+from audit.events import RetentionApplied
 from audit.selections import Selection
-from runtime import ledgers, nudges
+from runtime import export_folders, ledgers, nudges
 from runtime.ledgers import READERS
 from runtime.models import ExportState, LedgerExport
 from runtime.queries import principal_named
-from tenants import isolation
 from tenants.principals import Principal
 
 Clock = Callable[[], datetime]
@@ -61,6 +57,13 @@ class ExportNotReady(Problem):
     status = 409
 
 
+class ExportPruned(Problem):
+    """The export {export} held private parts that retention has destroyed since. Ask again."""
+
+    code = "export_pruned"
+    status = 410
+
+
 class ExportAbandoned(Problem):
     """The workers that made the export {export} died {attempts} times."""
 
@@ -69,7 +72,7 @@ class ExportAbandoned(Problem):
 
 
 class ClaimLost(Problem):
-    """The export {export} is made by another worker now; this one's work was dropped."""
+    """The export {export} is not this worker's any more, whose work was dropped."""
 
     code = "export_claim_lost"
     status = 409
@@ -108,11 +111,16 @@ def access(export_id: UUID, *, principal: Principal) -> LedgerExport:
 
 
 def bundle_of(row: LedgerExport) -> BinaryIO:
-    """The finished bundle, to be closed by the caller. Raises ExportNotReady, ExportUnknown."""
+    """The finished bundle, to be closed by the caller.
+
+    Raises ExportNotReady, ExportPruned, ExportUnknown.
+    """
+    if row.state == ExportState.PRUNED:
+        raise ExportPruned(export=str(row.pk))
     if row.state != ExportState.READY:
         raise ExportNotReady(export=str(row.pk), state=row.state)
     try:
-        return _place(row).open("rb")
+        return export_folders.place(row.pk).open("rb")
     except FileNotFoundError:
         raise ExportUnknown(export=str(row.pk)) from None
 
@@ -127,7 +135,7 @@ def make(export_id: UUID, *, clock: Clock) -> None:
         return
     claim = _Claim(row, clock)
     try:
-        with _workplace(row) as folder:
+        with export_folders.workplace(row.pk, row.attempts) as folder:
             _make(row, claim, folder)
     except ClaimLost:
         raise
@@ -189,8 +197,8 @@ def _make(row: LedgerExport, claim: _Claim, folder: Path) -> None:
     facts = _pack(folder / "bundle", packed, claim)
     with transaction.atomic():
         _become_ready(claim, exported, facts)
-        packed.replace(_place(row))
-        durable_files.flush_folder(_folder())
+        packed.replace(export_folders.place(row.pk))
+        durable_files.flush_folder(export_folders.folder())
         ledgers.record_export(exported, by=by, selection=selection, with_bodies=row.with_bodies)
 
 
@@ -216,45 +224,6 @@ def _become_ready(claim: _Claim, exported: Exported, facts: dict[str, int | str]
     )
 
 
-@contextmanager
-def _workplace(row: LedgerExport) -> Iterator[Path]:
-    """The folder that a dead worker left, to go on in, or a new one; ours until the end.
-
-    It stays where the worker dies, or the disk or the database fails: the export is tried again.
-    """
-    _folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-    with ExitStack() as locks:
-        left = sorted(_folder().glob(f"{row.pk}.attempt-*"))
-        # One that somebody slow works in is locked, and left to them.
-        free = [folder for folder in left if _lock(folder, locks)]
-        folder = free.pop() if free else _folder() / f"{row.pk}.attempt-{row.attempts}"
-        for other in free:
-            shutil.rmtree(other)
-        if folder not in left:
-            folder.mkdir(mode=0o700)
-            _lock(folder, locks)
-        try:
-            yield folder
-        except Problem:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _lock(folder: Path, locks: ExitStack) -> bool:
-    """Whether nobody else works in the folder; then we do, until `locks` close or we die."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:  # its worker has just dropped it
-        return False
-    locks.callback(os.close, descriptor)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return folder.exists()
-
-
 def remove_old(now: datetime) -> None:
     """Remove the acting tenant's exports whose day is over, and files that no row knows."""
     remove(before=now - LIFE)
@@ -266,27 +235,30 @@ def remove(*, before: datetime) -> int:
     The rows go first: a file without its row can not be fetched, and is removed here too. Raises
     OSError where a file can not be removed.
     """
-    found = list(_folder().glob("*"))
+    found = export_folders.files()
     with transaction.atomic():
         removed, _ = LedgerExport.objects.filter(created_at__lt=before).delete()
     known = {str(pk) for pk in LedgerExport.objects.values_list("pk", flat=True)}
     for path in found:
-        if path.name.partition(".")[0] not in known:
-            _remove(path)
+        if export_folders.export_in(path) not in known:
+            export_folders.remove(path)
     return removed
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def prune() -> int:
+    """Take back the exports that may hold private parts which retention has destroyed since: the
+    row says so, and its file is removed. How many there were. Raises OSError.
 
-
-def _folder() -> Path:
-    """Of the acting tenant, by a name that no other tenant has ever had."""
-    return Path(settings.EXPORTS_DIRECTORY) / str(isolation.current().pk)
-
-
-def _place(row: LedgerExport) -> Path:
-    return _folder() / f"{row.pk}{archives.SUFFIX}"
+    Whoever makes one finds the claim lost. Calling again makes good what was broken off.
+    """
+    applied = queries.entries(kind=RetentionApplied.kind).first()
+    if applied is None:
+        return 0
+    pruned = LedgerExport.objects.filter(with_bodies=True, created_at__lt=applied.recorded_at)
+    made = pruned.filter(state__in=(ExportState.READY, ExportState.RUNNING))
+    count = made.update(state=ExportState.PRUNED)
+    gone = {str(pk) for pk in pruned.filter(state=ExportState.PRUNED).values_list("pk", flat=True)}
+    for path in export_folders.files():
+        if export_folders.export_in(path) in gone:
+            export_folders.remove(path)
+    return count

@@ -241,6 +241,7 @@ class ExportState(models.TextChoices):
     RUNNING = "running", "Being made"
     READY = "ready", "Ready"
     FAILED = "failed", "Failed"
+    PRUNED = "pruned", "Pruned"
 
 
 class LedgerExport(models.Model):

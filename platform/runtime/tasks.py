@@ -97,7 +97,8 @@ def apply_retention() -> None:
         try:
             with isolation.acting_for(tenant):
                 retaining.apply(timezone.now())
-        except (Problem, DatabaseError):
+                exports.prune()
+        except (Problem, DatabaseError, OSError):
             logger.exception("the retention of %s could not be applied", tenant.slug)
 
 

@@ -17,7 +17,8 @@ from callers import Caller, Estate
 from django.conf import LazySettings
 from sealing import seal
 
-from audit import archives, bundles, queries
+from audit import archives, bundles, ledger, queries
+from audit.events import SYSTEM, RetentionApplied
 from audit.verify import opening
 from runtime import exports, nudges, sweeping, tasks
 from runtime.exports import ClaimLost
@@ -361,6 +362,35 @@ def test_progress_is_shown_while_an_export_is_made(
     exports.make(UUID(asked), clock=_clock)
     total = seen[-1][1]
     assert [done for done, _ in seen] == [*range(3, total, 3), total]
+
+
+def test_what_retention_destroyed_is_fetched_from_no_older_export(
+    estate: Estate, carol: Caller, folder: Path
+) -> None:
+    seal()
+    old, headers = _made(carol), _made(carol, bodies="none")
+    made_by_somebody = UUID(_asked(carol))
+    LedgerExport.objects.filter(pk=made_by_somebody).update(state="running")
+    left = folder / str(isolation.current().pk) / f"{made_by_somebody}.attempt-1"
+    left.mkdir()
+    LedgerExport.objects.update(created_at=_clock() - timedelta(minutes=1))
+    assert exports.prune() == 0, "nothing was destroyed"
+    ledger.record(RetentionApplied(kinds=["run."], before_index=1, count=1), actor=SYSTEM)
+    assert exports.prune() == 2
+    assert exports.prune() == 0
+    shown = carol.get(f"ledger/exports/{old['id']}").json()
+    assert (shown["state"], shown["bundle"]) == ("pruned", None)
+    answer = carol.get(old["bundle"])
+    assert (answer.status_code, answer.json()["code"]) == (410, "export_pruned")
+    assert carol.stream("GET", headers["bundle"]).status_code == 200
+    assert not left.exists()
+    exports.make(made_by_somebody, clock=lambda: _clock() + timedelta(hours=1))
+    assert LedgerExport.objects.get(pk=made_by_somebody).state == "pruned"
+    assert [path.name for path in folder.glob("*/*")] == [f"{headers['id']}.tar.zst"]
+    LedgerExport.objects.filter(pk=old["id"]).update(
+        state="ready", created_at=_clock() + timedelta(minutes=1)
+    )
+    assert exports.prune() == 0, "what was asked for since holds nothing that was destroyed"
 
 
 def test_a_bundle_is_kept_for_a_day(estate: Estate, carol: Caller, folder: Path) -> None:

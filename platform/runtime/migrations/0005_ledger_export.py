@@ -30,6 +30,7 @@ class Migration(migrations.Migration):
                             ("running", "Being made"),
                             ("ready", "Ready"),
                             ("failed", "Failed"),
+                            ("pruned", "Pruned"),
                         ],
                         default="queued",
                         max_length=10,
