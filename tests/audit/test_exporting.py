@@ -12,7 +12,7 @@ import pytest
 import zstandard
 from own_logs import ROBO, Confided, NoteTaken, OwnLog, act_as, publish
 
-from audit import archives, bundles, ledger, ocsf, queries, spreadsheets, tlog_proof
+from audit import archives, bundles, ledger, ocsf, queries, sealed_rows, spreadsheets, tlog_proof
 from audit.checkpoints import parse_key
 from audit.events import SYSTEM
 from audit.queries import NotPublished
@@ -168,6 +168,24 @@ def test_progress_is_told(own_log: OwnLog, tmp_path: Path, monkeypatch: pytest.M
     told: list[tuple[int, int]] = []
     bundles.export(tmp_path / "bundle", now=_now(), progress=lambda *args: told.append(args))
     assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_rows_are_read_by_their_bytes_too(own_log: OwnLog, monkeypatch: pytest.MonkeyPatch):
+    """So that neither many entries nor long ones fill the memory."""
+    for size in (1, 1, 1, 40_000, 1, 60_000, 60_000, 1, 1, 1):
+        ledger.record(Confided(topic="x", words="y" * size), actor=ROBO)
+    publish()
+    checkpoint = queries.latest_checkpoint()
+    monkeypatch.setattr(sealed_rows, "MOST_BYTES", 50_000)
+    read = [
+        [row.index for row in chunk] for chunk in sealed_rows.chunks(checkpoint, start=1, count=2)
+    ]
+    assert read == [[1, 2], [3, 4], [5], [6], [7, 8], [9]]
+    monkeypatch.setattr(sealed_rows, "LOOKED_AHEAD", 3)
+    read = [
+        [row.index for row in chunk] for chunk in sealed_rows.chunks(checkpoint, start=0, count=9)
+    ]
+    assert read == [[0, 1, 2], [3, 4], [5], [6], [7, 8], [9]]
 
 
 def test_a_bundle_holds_nothing_of_another_tenant(
