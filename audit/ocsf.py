@@ -93,29 +93,34 @@ def event_of(index: int, line: bytes) -> Json:
         "src_endpoint": {"svc_name": "countersign"},
         "raw_data_hash": {
             "algorithm_id": OTHER,
-            "algorithm": "RFC 6962 leaf: SHA-256 of the byte 0x00 and the entry's line",
+            "algorithm": "RFC 6962 leaf, SHA-256",
             "encoding_id": HEX,
             "serialization_id": JCS,
             "value": leaf_hash(line).hex(),
         },
         "raw_data_size": len(line),
-        "unmapped": {
-            "event": entry["event"],
-            "means": entry["actor"]["means"],
-            "run_sequence": entry["sequence"],
-            "subject": entry["subject"],
-        },
+        "unmapped": _unmapped(entry),
         **_status(verb, entry["event"]),
         **_resources(entry),
         **_model(entry),
     }
     if activity == OTHER:
         event["activity_name"] = verb
-    made: Json = {"uid": f"{entry['log']}/{index}"}
-    made |= {"authority_uid": entry["log"], "chain_uid": entry["log"]}
+    made: Json = {"authority_uid": entry["log"], "chain_uid": entry["log"]}
     event["attestation_list"] = [made]
     made["fingerprint"] = _fingerprint(_canonical(event, is_ascii=line.isascii()))
     return event
+
+
+def _unmapped(entry: Json) -> Json:
+    """What the schema has no word for, as the entry holds it."""
+    more = {
+        "means": entry["actor"]["means"],
+        "run_sequence": entry["sequence"],
+        "subject": entry["subject"],
+    }
+    given = {name: value for name, value in more.items() if value is not None}
+    return {"event": entry["event"], **given}
 
 
 def _canonical(event: Json, *, is_ascii: bool) -> bytes:
@@ -165,7 +170,6 @@ def _metadata(index: int, entry: Json) -> Json:
         "log_name": entry["log"],
         "tenant_uid": entry["log"],
         "sequence": index,
-        "original_time": entry["occurred_at"],
         "logged_time": _milliseconds(entry["recorded_at"]),
     }
     if entry["correlation"] is not None:
