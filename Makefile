@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 ONLY ?=
 SERVE ?= 1
+# Every process would compile all of Django and of Countersign again: 2 of its 3 CPU seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo serve test soak check bench lock format migrate pictures
 
