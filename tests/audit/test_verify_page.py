@@ -80,7 +80,7 @@ def test_the_page_takes_a_stranger_from_a_bundle_to_a_verdict(served: Path, tmp_
     toolchain = golang.toolchain()
     proxy = _module_proxy(tmp_path / "proxy", toolchain)
     programs = _programs(tmp_path / "programs")
-    golang.BUILT.mkdir(parents=True, exist_ok=True)
+    golang.built(toolchain)  # compiles what the page's program needs as well, once for both
     environment = {
         "PATH": f"{programs}:{toolchain / 'bin'}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
@@ -90,11 +90,11 @@ def test_the_page_takes_a_stranger_from_a_bundle_to_a_verdict(served: Path, tmp_
         "COUNTERSIGN": str(ROOT),
         "GOROOT": str(toolchain),
         "GOPATH": str(tmp_path / "gopath"),
-        "GOCACHE": str(golang.BUILT / "go-cache"),
+        "GOCACHE": str(golang.CACHE),
         "GOPROXY": proxy.as_uri(),
         "GOSUMDB": "off",
         "GOTOOLCHAIN": "local",
-        "GOFLAGS": "-modcacherw",
+        "GOFLAGS": f"-modcacherw {golang.FLAGS}",
         "CGO_ENABLED": "0",
     }
     (tmp_path / "stranger").mkdir()
