@@ -27,7 +27,8 @@ from audit.tiles import Tile, Tiling
 SIZE = 700
 DATA = [b'{"number":%d}' % number for number in range(SIZE)]
 LEAVES = [proofs.leaf_hash(data) for data in DATA]
-ROOTS = [proofs.root_of(LEAVES[:size]) for size in range(SIZE + 1)]
+GROWING = proofs.Frontier()
+ROOTS = [GROWING.root(), *((GROWING.append(leaf), GROWING.root())[1] for leaf in LEAVES)]
 CHANCE = random.Random(25530)
 SIZES = [1, 2, 3, 7, 8, 255, 256, 257, 511, 513, SIZE, *CHANCE.sample(range(9, SIZE), 9)]
 BITS = sorted({0, 255, *CHANCE.sample(range(256), 30)})
