@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import msgspec
 import pytest
-from cast import Cast
+from cast import NOON, Cast
+from django.test import override_settings
+from stage import SETS
 from world import World
 
 from gateway import accounts, endpoints, routes
 from governance import grants
-from retrieval import collections
-from retrieval.models import Collection
+from retrieval import collections, parsing, parsing_child
+from retrieval.models import Collection, Document
 from runtime import agents, ingesting, runs, toolbox
 from runtime.models import Agent, Run
 from runtime.toolbox import Definition
+from tenants import isolation
+from tenants.principals import Principal
 
 HANDBOOK = b"""# Returns handbook
 
@@ -161,17 +166,42 @@ def furnish(cast: Cast, world: World, now: datetime) -> Desk:
     return Desk(cast, agent, handbook, world, now)
 
 
+def stock(collection: Collection, *, by: Principal, now: datetime) -> Document:
+    """Put the handbook in; parsed without a process of its own, which takes time."""
+    made = ingesting.upload(collection, "returns-handbook.md", HANDBOOK, by=by, now=now)
+    with mock.patch.object(parsing, "parse", parsing_child.parse):
+        ingesting.ingest(made.pk, now=now)
+    return made
+
+
+def furnished_desk(request: pytest.FixtureRequest, now: datetime = NOON) -> Desk:
+    """acme's refund desk, made long before the test."""
+    cast, outside = request.getfixturevalue("casts")["acme"], request.getfixturevalue("outside")
+    outside.world = World()
+    outside.world.address = outside.address
+    with isolation.acting_for(cast.tenant), override_settings(ALLOW_PRIVATE_ADDRESSES=True):
+        return furnish(cast, outside.world, now)
+
+
+def _stocked_desk(request: pytest.FixtureRequest) -> Desk:
+    desk = furnished_desk(request)
+    with isolation.acting_for(desk.cast.tenant):
+        stock(desk.collection, by=desk.cast.alice, now=desk.now)
+    return desk
+
+
+SETS["furnished"] = furnished_desk
+SETS["stocked"] = _stocked_desk
+
+
 @pytest.fixture
-def desk(acme: Cast, world: World, now: datetime) -> Desk:
+def desk(acme: Cast, world: World, now: datetime, furnished: None) -> Desk:
     """acme's refund desk; the test is rolled back."""
-    return furnish(acme, world, now)
+    agent = Agent.objects.get(slug="refund-desk")
+    return Desk(acme, agent, Collection.objects.get(slug="handbook"), world, now)
 
 
 @pytest.fixture
-def stocked_desk(desk: Desk) -> Desk:
+def stocked_desk(desk: Desk, stocked: None) -> Desk:
     """acme's refund desk with the handbook in its collection."""
-    document = ingesting.upload(
-        desk.collection, "returns-handbook.md", HANDBOOK, by=desk.cast.alice, now=desk.now
-    )
-    ingesting.ingest(document.pk, now=desk.now)
     return desk

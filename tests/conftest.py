@@ -9,7 +9,7 @@ from pytest_django import DjangoDbBlocker
 
 from tests.environment import DATABASE_NAME
 
-pytest_plugins = ["cast", "world", "builders"]
+pytest_plugins = ["cast", "world", "stage", "builders"]
 
 
 @pytest.fixture(scope="session")

@@ -68,46 +68,65 @@ class World:
         return {"status": "refunded", **body}
 
 
-def _handler(world: World) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
+class Outside(ThreadingHTTPServer):
+    """The server of the world of the moment: its address is the same for all tests of a session."""
 
-        def do_GET(self) -> None:
-            if world.tool_reply and world.tool_reply(self):
-                return
-            order = self.path.rpartition("/")[2]
-            self.answer({"order_id": order, "total_cents": 12_900, "status": "delivered"})
+    daemon_threads = True
+    world = World()
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if self.path.startswith("/v1/"):
-                self.answer(world.next_reply(body))
-            elif not (world.tool_reply and world.tool_reply(self)):
-                self.answer(world.refund(body, self.headers["Idempotency-Key"]))
+    @property
+    def address(self) -> str:
+        """Where the model API and the order service are."""
+        return f"http://127.0.0.1:{self.server_port}"
 
-        def answer(self, value: Any, status: int = 200) -> None:
-            data = value if isinstance(value, bytes) else json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
 
-    return Handler
+class _Handler(BaseHTTPRequestHandler):
+    server: Outside
+
+    def setup(self) -> None:
+        super().setup()
+        self.world = self.server.world  # a late answer is still that of its own test
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if self.world.tool_reply and self.world.tool_reply(self):
+            return
+        order = self.path.rpartition("/")[2]
+        self.answer({"order_id": order, "total_cents": 12_900, "status": "delivered"})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path.startswith("/v1/"):
+            self.answer(self.world.next_reply(body))
+        elif not (self.world.tool_reply and self.world.tool_reply(self)):
+            self.answer(self.world.refund(body, self.headers["Idempotency-Key"]))
+
+    def answer(self, value: Any, status: int = 200) -> None:
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture(scope="session")
+def outside() -> Iterator[Outside]:
+    """One server for all tests; each has a world of its own behind it."""
+    with Outside(("127.0.0.1", 0), _Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.1,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture
-def world(settings: Any) -> Iterator[World]:
+def world(outside: Outside, settings: Any) -> World:
     """The outside, reachable because the operator allowed private addresses."""
     settings.ALLOW_PRIVATE_ADDRESSES = True
-    made = World()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(made))
-    server.daemon_threads = True
-    made.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield made
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    outside.world = World()
+    outside.world.address = outside.address
+    return outside.world

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from builders import Desk, furnish
+from builders import Desk, furnish, furnished_desk, stock
 from cast import PASSWORD, Cast
+from django.test import override_settings
+from stage import SETS, Stage
 from world import World, calls, says
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -18,7 +20,10 @@ from callers import Caller, Estate, member, service_key
 from audit import queries as ledger_queries
 from audit.selections import EVERYTHING
 from runtime import erasing, exports, holding, streams
+from runtime.models import Run
 from tenants import isolation, members
+
+REFUNDED = says("Refunded.")
 
 
 @pytest.fixture
@@ -81,32 +86,51 @@ def mallory(globex: Cast) -> Caller:
         return member(globex.mallory)
 
 
+def _estate_of_acme(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The ids of what acme has today, by the names that Estate has for them."""
+    desk = furnished_desk(request, datetime.now(UTC))
+    with isolation.acting_for(desk.cast.tenant), override_settings(ALLOW_PRIVATE_ADDRESSES=True):
+        document = stock(desk.collection, by=desk.cast.alice, now=desk.now)
+        run = desk.ask(
+            "Refund order 1042",
+            calls(("refund_order", {"order_id": "1042", "amount_cents": 12_900})),
+            REFUNDED,
+        )
+        desk.work(run)
+        entry = ledger_queries.entries(correlation=run.pk)[0]
+        streams.create(
+            "siem",
+            kind="webhook",
+            address="https://siem.test/",
+            by=desk.cast.alice,
+            now=desk.now,
+        )
+        asked = erasing.request("Jonas", legal_basis="A law", by=desk.cast.alice, now=desk.now)
+        hold = holding.place("Judith", reason="A case", by=desk.cast.carol)
+        export = exports.ask(EVERYTHING, with_bodies=True, by=desk.cast.carol, now=desk.now)
+        return {
+            "erasure": str(asked.pk),
+            "hold": str(hold.pk),
+            "document": str(document.pk),
+            "approval": str(run.steps.get(state="held").approval),
+            "entry": str(entry.pk),
+            "export": str(export.pk),
+        }
+
+
+SETS["estate_of_acme"] = _estate_of_acme
+
+
 @pytest.fixture
-def estate(stocked_desk: Desk, robo: Caller, now: datetime) -> Estate:
+def estate_of_acme(stage: Stage) -> dict[str, str]:
+    return dict(stage.value)
+
+
+@pytest.fixture
+def estate(desk: Desk, robo: Caller, estate_of_acme: dict[str, str]) -> Estate:
     """acme with a document, a run that is held for an approval, and an export that Carol wants."""
-    desk = stocked_desk
-    run = desk.ask(
-        "Refund order 1042",
-        calls(("refund_order", {"order_id": "1042", "amount_cents": 12_900})),
-        says("Refunded."),
-    )
-    desk.work(run)
-    entry = ledger_queries.entries(correlation=run.pk)[0]
-    streams.create(
-        "siem", kind="webhook", address="https://siem.test/", by=desk.cast.alice, now=now
-    )
-    asked = erasing.request("Jonas", legal_basis="A law", by=desk.cast.alice, now=desk.now)
-    return Estate(
-        erasure=str(asked.pk),
-        hold=str(holding.place("Judith", reason="A case", by=desk.cast.carol).pk),
-        desk=desk,
-        run=run,
-        document=str(desk.collection.documents.get().pk),
-        approval=str(run.steps.get(state="held").approval),
-        entry=str(entry.pk),
-        export=str(exports.ask(EVERYTHING, with_bodies=True, by=desk.cast.carol, now=now).pk),
-        key=desk.cast.robo.id,
-    )
+    desk.world.script[:] = [REFUNDED]
+    return Estate(desk=desk, run=Run.objects.get(), key=desk.cast.robo.id, **estate_of_acme)
 
 
 @pytest.fixture

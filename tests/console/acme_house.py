@@ -6,30 +6,22 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 import pytest
-from builders import Desk
+from builders import Desk, furnished_desk, stock
 from cast import Cast
+from django.test import override_settings
+from stage import SETS
 from visiting import Visitor
 from world import calls, says
 
 from audit import queries as audit_queries
 from retrieval.models import Document, Passage
-from runtime import erasing, holding, ingesting, streams
+from runtime import erasing, holding, streams
 from runtime.models import Run
 from tenants import isolation, members
 from tenants.keys import issuing
 from tenants.models import Membership, User
 from tenants.principals import Principal
 
-HANDBOOK = b"""# Returns handbook
-
-## Refund windows
-
-Unused goods may be returned within 30 days of delivery. Electronics have a window of 14 days.
-
-## Refund limits
-
-Refunds of more than 50.00 need the approval of a supervisor. Gift cards are never refunded.
-"""
 EVERYBODY = ("alice", "bob", "carol", "dave", "vera")
 
 
@@ -53,14 +45,7 @@ class House:
     @cached_property
     def document(self) -> str:
         """The id of the handbook, which is ready."""
-        made = ingesting.upload(
-            self.desk.collection,
-            "returns-handbook.md",
-            HANDBOOK,
-            by=self.desk.cast.alice,
-            now=self.desk.now,
-        )
-        ingesting.ingest(made.pk, now=self.desk.now)
+        made = stock(self.desk.collection, by=self.desk.cast.alice, now=self.desk.now)
         assert Document.objects.get(pk=made.pk).state == "ready"
         return str(made.pk)
 
@@ -73,16 +58,7 @@ class House:
     def held(self) -> Run:
         """A large refund that waits for a reviewer."""
         assert self.document
-        asked = self.desk.ask(
-            "Refund 129.00 of order 1042",
-            calls(("look_up_order", {"order_id": "1042"})),
-            calls(("search_handbook", {"query": "refund limits"}), first_id="call_2"),
-            calls(
-                ("refund_order", {"order_id": "1042", "amount_cents": 12_900}), first_id="call_3"
-            ),
-            says("Done."),
-        )
-        return self.desk.work(asked)
+        return hold_a_refund(self.desk)
 
     @cached_property
     def completed(self) -> Run:
@@ -143,6 +119,33 @@ class House:
     def member(self) -> str:
         """Bob's user id."""
         return self.desk.cast.bob.id
+
+
+def hold_a_refund(desk: Desk) -> Run:
+    """A large refund that waits for a reviewer; its collection has the handbook."""
+    asked = desk.ask(
+        "Refund 129.00 of order 1042",
+        calls(("look_up_order", {"order_id": "1042"})),
+        calls(("search_handbook", {"query": "refund limits"}), first_id="call_2"),
+        calls(("refund_order", {"order_id": "1042", "amount_cents": 12_900}), first_id="call_3"),
+        says("Done."),
+    )
+    return desk.work(asked)
+
+
+def _desk_with_a_held_refund(request: pytest.FixtureRequest) -> None:
+    desk = furnished_desk(request, datetime.now(UTC))
+    with isolation.acting_for(desk.cast.tenant), override_settings(ALLOW_PRIVATE_ADDRESSES=True):
+        stock(desk.collection, by=desk.cast.alice, now=desk.now)
+        hold_a_refund(desk)
+
+
+SETS["refund_held"] = _desk_with_a_held_refund
+
+
+@pytest.fixture
+def refund_held() -> None:
+    """A large refund waits for a reviewer, who can come any time today."""
 
 
 def _vera(desk: Desk) -> Principal:
