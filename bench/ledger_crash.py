@@ -15,36 +15,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
-import os
 import random
-import secrets
 import statistics
 import sys
 import tempfile
 import threading
-from collections import Counter
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
 
-from countersign import embedded  # noqa: E402
+from crashing.installing import Installed, installed  # noqa: E402
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from crashing.killing import Killing
-    from crashing.writing import Attempt
-
-    from tenants.models import Tenant
 
 KILLS = 100
 OF_POSTGRES = 0.3
-TENANTS = ("acme", "globex")
 CARELESS = "&options=-c%20synchronous_commit%3Doff"
 MOST_SHOWN = 20
 
@@ -54,17 +42,8 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder)
-        state.chmod(0o755)
-        (state / "outside").mkdir()
-        with embedded.server(state / "pg") as url:
-            os.environ.update(
-                DATABASE_URL=url,
-                SECRET_KEY=secrets.token_urlsafe(50),
-                COUNTERSIGN_STATE_DIRECTORY=folder,
-                COUNTERSIGN_CHECKPOINT_SINK=f"file://{state / 'outside'}",
-                DJANGO_SETTINGS_MODULE="countersign.settings",
-            )
-            figures, broken = crash(state, url, options.kills, careless=options.careless)
+        with installed(state, state / "pg") as installation:
+            figures, broken = crash(state, installation, options.kills, careless=options.careless)
     for name, value in figures.items():
         print(f"{name.replace('_', ' '):>45}  {value}")
     print(json.dumps({"bench": "ledger_crash", **figures, "broken": len(broken)}))
@@ -72,12 +51,15 @@ def main() -> None:
         raise SystemExit("\n".join(["The ledger broke its promises.", *broken[:MOST_SHOWN]]))
 
 
-def crash(state: Path, url: str, kills: int, *, careless: bool) -> tuple[dict[str, Any], list[str]]:
+def crash(
+    state: Path, installation: Installed, kills: int, *, careless: bool
+) -> tuple[dict[str, Any], list[str]]:
     """Write, kill, catch up and judge; what was counted, and the promises that are broken."""
-    tenants = furnish()
     from crashing.killing import Killing, Sequencer, Server, wait_until  # noqa: PLC0415
+    from crashing.promises import judge  # noqa: PLC0415
     from crashing.writing import Diary, Writers  # noqa: PLC0415
 
+    url, tenants = installation
     server, diary, stop = Server(state / "pg", url), Diary(), threading.Event()
     with Sequencer(state) as sequencer:
         killing = Killing(server, sequencer, diary)
@@ -93,47 +75,12 @@ def crash(state: Path, url: str, kills: int, *, careless: bool) -> tuple[dict[st
             for each in writers:
                 each.join()
         wait_until(lambda: server.standing().is_done, "Not everything was published")
+        outside = state / "outside"
+        wait_until(lambda: len([*outside.iterdir()]) == len(tenants), "No checkpoint is outside")
         sequencer.stop()
-    judged, broken = judge(url, tenants, state, diary.attempts)
+    judged, broken = judge(installation, state, diary.attempts)
     complaints = {"complaints_of_the_sequencer": len(sequencer.complaints)}
     return {**_of_kills(killing), **judged, **complaints}, broken
-
-
-def furnish() -> list[Tenant]:
-    """The tenants, each with its ledger."""
-    import django  # noqa: PLC0415  (its settings are in the environment only now)
-
-    django.setup()
-    logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # connections break: that is the point
-    from django.core.management import call_command  # noqa: PLC0415
-    from django.db import connections  # noqa: PLC0415
-
-    from runtime import onboarding  # noqa: PLC0415
-
-    call_command("migrate_schemas", interactive=False, verbosity=0)
-    now = datetime.now(UTC)
-    made = [onboarding.create_tenant(slug, name=slug.title(), now=now) for slug in TENANTS]
-    connections.close_all()
-    return made
-
-
-def judge(
-    url: str, tenants: Sequence[Tenant], state: Path, attempts: Sequence[Attempt]
-) -> tuple[dict[str, Any], list[str]]:
-    """What is there in the end, counted, and the promises that are broken."""
-    import psycopg  # noqa: PLC0415
-    from crashing.promises import Judge  # noqa: PLC0415
-
-    kept: set[UUID] = set()
-    sizes: Counter[str] = Counter()
-    broken: list[str] = []
-    for tenant in tenants:
-        with psycopg.connect(url, autocommit=True) as connection:
-            each = Judge(connection, tenant, state)
-            broken += [f"{tenant.slug}: {sentence}" for sentence in each.broken(attempts)]
-            kept |= each.kept()
-            sizes.update(each.sizes())
-    return {**_of_attempts(attempts, kept), **sizes}, broken
 
 
 def _order(kills: int, *, careless: bool) -> list[str]:
@@ -143,16 +90,6 @@ def _order(kills: int, *, careless: bool) -> list[str]:
     order = [POSTGRES] * of_postgres + [SEQUENCER] * (kills - of_postgres)
     random.shuffle(order)
     return order
-
-
-def _of_attempts(attempts: Sequence[Attempt], kept: set[UUID]) -> dict[str, int]:
-    """How many entries were acknowledged, in doubt and withdrawn."""
-    counted: Counter[str] = Counter()
-    for attempt in attempts:
-        found = sum(id_ in kept for id_ in attempt.ids)
-        counted[f"{attempt.outcome.value}_found"] += found
-        counted[f"{attempt.outcome.value}_not_found"] += len(attempt.ids) - found
-    return dict(sorted(counted.items()))
 
 
 def _of_kills(killing: Killing) -> dict[str, Any]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -15,12 +14,12 @@ from typing import NamedTuple, Self
 
 import psutil
 import psycopg
+from crashing import sequencing
 from crashing.writing import Diary
 
 from audit import roles
 from countersign import embedded
 
-ROOT = Path(__file__).resolve().parents[2]
 # A process is killed so long after it was seen at work, at most.
 LONGEST_WORK = 0.5
 PATIENCE_SECONDS = 120.0
@@ -68,17 +67,28 @@ class Server:
 
     def kill(self) -> None:
         """SIGKILL to the postmaster and all its processes, none of which can say goodbye."""
-        pid = int((self._data / "postmaster.pid").read_text().split()[0])
-        postmaster = psutil.Process(pid)
+        postmaster = psutil.Process(self._pid())
         postmaster.suspend()  # so that it starts no more of them
         for process in (postmaster, *postmaster.children(recursive=True)):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        wait_until(lambda: not embedded.is_running(self._data), "PostgreSQL did not die")
+        wait_until(lambda: not self.is_running(), "PostgreSQL did not die")
 
     def start_again(self) -> None:
         """Start it, with recovery."""
         embedded.start_again(self._data)
+
+    def stop(self) -> None:
+        """SIGINT: a fast shutdown."""
+        os.kill(self._pid(), signal.SIGINT)
+        wait_until(lambda: not self.is_running(), "PostgreSQL did not stop")
+
+    def is_running(self) -> bool:
+        """Whether its first process is there."""
+        return embedded.is_running(self._data)
+
+    def _pid(self) -> int:
+        return int((self._data / "postmaster.pid").read_text().split()[0])
 
     def standing(self) -> Standing:
         """How far its ledgers are."""
@@ -104,30 +114,29 @@ class Sequencer:
 
     def start(self) -> None:
         """Start it."""
-        with self._said.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "manage.py", "run_sequencer"],
-                cwd=ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        self._process = sequencing.started(self._said)
 
     def kill(self) -> None:
         """SIGKILL."""
         self._process.kill()
-        self._process.wait()
+        self._process.join()
 
     def stop(self) -> None:
         """SIGTERM, and it ends cleanly."""
-        self._process.send_signal(signal.SIGTERM)
-        code = self._process.wait(PATIENCE_SECONDS)
-        if code:
-            raise RuntimeError(f"The sequencer ended with code {code}: see {self._said}.")
+        self._process.terminate()
+        self._process.join(PATIENCE_SECONDS)
+        if self._process.exitcode != 0:
+            raise RuntimeError(f"The sequencer ended with code {self._process.exitcode}.")
+
+    @property
+    def said(self) -> str:
+        """All that it said."""
+        return self._said.read_text(errors="replace")
 
     @property
     def complaints(self) -> list[str]:
         """What it said of ledgers that it could not seal."""
-        lines = self._said.read_text(errors="replace").splitlines()
+        lines = self.said.splitlines()
         return [line for line in lines if "can't be sealed" in line or "is halted" in line]
 
 

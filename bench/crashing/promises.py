@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from crashing.installing import Installed
 from crashing.writing import Attempt, Happened, Outcome
 
 from audit import bundles, checkpoints
@@ -60,6 +62,32 @@ COUNTED = {
                 SELECT FROM audit.body WHERE body.log_id = entry.log_id AND entry_id = entry.id)""",  # noqa: S608
     "halts were called": "SELECT count(*) FROM audit.halt",
 }
+
+
+def judge(
+    installation: Installed, state: Path, attempts: Sequence[Attempt]
+) -> tuple[dict[str, int], list[str]]:
+    """What is there in the end, counted, and the promises that are broken."""
+    kept: set[UUID] = set()
+    sizes: Counter[str] = Counter()
+    broken: list[str] = []
+    for tenant in installation.tenants:
+        with psycopg.connect(installation.url, autocommit=True) as connection:
+            each = Judge(connection, tenant, state)
+            broken += [f"{tenant.slug}: {sentence}" for sentence in each.broken(attempts)]
+            kept |= each.kept()
+            sizes.update(each.sizes())
+    return {**_counted(attempts, kept), **sizes}, broken
+
+
+def _counted(attempts: Sequence[Attempt], kept: set[UUID]) -> dict[str, int]:
+    """How many entries were acknowledged, in doubt and withdrawn."""
+    counted: Counter[str] = Counter()
+    for attempt in attempts:
+        found = sum(id_ in kept for id_ in attempt.ids)
+        counted[f"{attempt.outcome.value}_found"] += found
+        counted[f"{attempt.outcome.value}_not_found"] += len(attempt.ids) - found
+    return dict(sorted(counted.items()))
 
 
 class Judge:

@@ -67,11 +67,18 @@ class Attempt(msgspec.Struct):
 
 
 class Diary:
-    """All attempts, and when the last one was acknowledged (of time.monotonic)."""
+    """All attempts, when the last one was acknowledged (of time.monotonic), and what was said to
+    those that were not: of each kind of problem one.
+    """
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
         self.acknowledged_at = 0.0
+        self.refusals: dict[str, str] = {}
+
+    def refused(self, problem: Exception) -> None:
+        """Keep what a writer was told."""
+        self.refusals[type(problem).__name__] = str(problem).strip().partition("\n")[0]
 
     @contextmanager
     def attempt(self, tenant: str, way: str, *ids: UUID) -> Iterator[Attempt]:
@@ -114,7 +121,8 @@ class Writers:
                     connection.execute(query, [self._tenant.role_name])
                     while not self._stop.wait(_pause()):
                         write(connection)
-            except (*AWAY, psycopg.Rollback):  # nor is a rollback answered by who is away
+            except (*AWAY, psycopg.Rollback) as problem:  # who is away answers no rollback either
+                self._diary.refused(problem)
                 self._stop.wait(RECONNECT_SECONDS)
 
     def _one(self, connection: psycopg.Connection) -> None:
@@ -150,7 +158,8 @@ class Writers:
             try:
                 with isolation.acting_for(self._tenant):
                     self._recorded()
-            except AWAY:
+            except AWAY as problem:
+                self._diary.refused(problem)
                 connections.close_all()
                 self._stop.wait(RECONNECT_SECONDS)
         connections.close_all()
@@ -182,8 +191,8 @@ class Writers:
                 with self._begun("group", *drafts) as attempt:
                     attempt.outcome = Outcome.IN_DOUBT
                     await commits.record_many(self._tenant.role_name, drafts)
-            except LedgerUnavailable:
-                continue
+            except LedgerUnavailable as problem:
+                self._diary.refused(problem)
 
     def _begun(self, way: str, *drafts: Draft) -> AbstractContextManager[Attempt]:
         return self._diary.attempt(self._tenant.slug, way, *(made.id for made in drafts))
