@@ -33,13 +33,13 @@ class GuardUnusable(Problem):
 class Guard:
     """The newest checkpoint that was signed of each log, in `folder` (made, mode 0700).
 
-    One process a folder writes to it.
+    Whoever writes holds the log's lock in the database. It is read each time: another sequencer,
+    whose turn it was, may have signed more than this one knows of.
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
-        self._known: dict[UUID, Checkpoint | None] = {}
 
     def logs(self) -> set[UUID]:
         """The logs of which a signed checkpoint is kept. Raises OSError."""
@@ -47,14 +47,17 @@ class Guard:
 
     def last(self, log: UUID) -> Checkpoint | None:
         """The newest checkpoint of `log` that was signed here, or None. Raises GuardUnusable."""
-        if log not in self._known:
-            self._known[log] = self._read(log)
-        return self._known[log]
+        path = self._path(log)
+        try:
+            return checkpoints.read(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, CheckpointMalformed) as problem:
+            raise GuardUnusable(path=str(path), reason=str(problem)) from problem
 
     def remember(self, log: UUID, note: str) -> None:
         """Keep `note` as the newest of `log`: durable when this returns. Raises OSError."""
         durable_files.replace(self._path(log), note.encode())
-        self._known[log] = checkpoints.read(note)
 
     def give_up(self, log: UUID) -> None:
         """Put the newest checkpoint of `log` aside, as evidence: its entries are lost for good."""
@@ -65,17 +68,7 @@ class Guard:
         # Named by the root, too: what was lost at the same size before is evidence as well.
         path.rename(path.with_name(f"{path.name}.lost-at-{last.size}-{last.root.hex()[:16]}"))
         durable_files.flush_folder(self._folder)
-        self._known[log] = None
         logger.warning("The checkpoint over %s entries of %s was given up.", last.size, last.origin)
 
     def _path(self, log: UUID) -> Path:
         return self._folder / f"{log}.checkpoint"
-
-    def _read(self, log: UUID) -> Checkpoint | None:
-        path = self._path(log)
-        try:
-            return checkpoints.read(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, CheckpointMalformed) as problem:
-            raise GuardUnusable(path=str(path), reason=str(problem)) from problem

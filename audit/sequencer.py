@@ -49,7 +49,14 @@ BEHIND = """
 SELECT EXISTS (
   SELECT FROM audit.pending JOIN audit.entry
     ON entry.log_id = pending.log_id AND entry.id = pending.entry_id
-  WHERE entry.recorded_at < clock_timestamp() - make_interval(secs => %s)
+  WHERE entry.recorded_at < clock_timestamp() - make_interval(secs => %(seconds)s)
+) OR EXISTS (
+  SELECT FROM audit.log CROSS JOIN LATERAL (
+    SELECT created_at FROM audit.tree_head WHERE log_id = log.id
+      AND size > (SELECT coalesce(max(size), 0) FROM audit.checkpoint WHERE log_id = log.id)
+    ORDER BY size LIMIT 1
+  ) AS unpublished
+  WHERE unpublished.created_at < clock_timestamp() - make_interval(secs => %(seconds)s)
 )
 """
 
@@ -153,9 +160,9 @@ def outstanding(connection: Connection) -> list[UUID]:
 
 
 def is_behind(connection: Connection, *, seconds: float) -> bool:
-    """Whether an entry of any log waits for longer than `seconds` to be sealed."""
+    """Whether an entry of any log waits for longer than `seconds` to be sealed or published."""
     with connection.transaction(), connection.cursor() as cursor, _as_sequencer(connection, cursor):
-        row = cursor.execute(BEHIND, [seconds]).fetchone()
+        row = cursor.execute(BEHIND, {"seconds": seconds}).fetchone()
     return row == (True,)
 
 

@@ -71,6 +71,13 @@ class ExportAbandoned(Problem):
     status = 503
 
 
+class ExportNotWritten(Problem):
+    """The disk did not take the export {export}, {attempts} times over."""
+
+    code = "export_not_written"
+    status = 503
+
+
 class ClaimLost(Problem):
     """The export {export} is not this worker's any more, whose work was dropped."""
 
@@ -128,7 +135,8 @@ def bundle_of(row: LedgerExport) -> BinaryIO:
 def make(export_id: UUID, *, clock: Clock) -> None:
     """Make the export, unless it is made or another worker is at it; what fails is noted on it.
 
-    Raises ExportUnknown, ClaimLost; OSError where the disk fails, and the export is tried again.
+    Raises ExportUnknown, ClaimLost; OSError where the disk fails and the export is tried again,
+    when the claim is over: by then there may be room.
     """
     row = _claimed(export_id, now=clock())
     if row is None:
@@ -141,6 +149,11 @@ def make(export_id: UUID, *, clock: Clock) -> None:
         raise
     except Problem as problem:
         claim.change(state=ExportState.FAILED, failure=problem.code, ended_at=clock())
+    except OSError:
+        if row.attempts == MOST_ATTEMPTS:
+            code = ExportNotWritten.code
+            claim.change(state=ExportState.FAILED, failure=code, ended_at=clock())
+        raise
 
 
 def _claimed(export_id: UUID, *, now: datetime) -> LedgerExport | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -323,6 +324,25 @@ def test_an_export_that_kills_its_workers_is_given_up(
     shown = carol.get(f"ledger/exports/{asked}").json()
     assert (shown["state"], shown["failure"]) == ("failed", "export_abandoned")
     assert not left.exists()
+
+
+def test_an_export_that_the_disk_does_not_take_is_tried_again_and_then_given_up(
+    estate: Estate, carol: Caller, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    seal()
+    asked = UUID(_asked(carol))
+    monkeypatch.setattr(archives, "pack", full)
+    for attempt in range(1, exports.MOST_ATTEMPTS + 1):
+        assert carol.get(f"ledger/exports/{asked}").json()["failure"] is None
+        with pytest.raises(OSError, match="No space left"):
+            exports.make(asked, clock=lambda hours=attempt: _clock() + timedelta(hours=hours))
+        assert list(folder.glob("*/*")) == []
+    shown = carol.get(f"ledger/exports/{asked}").json()
+    assert (shown["state"], shown["failure"]) == ("failed", "export_not_written")
+    assert queries.entries(kind="ledger.exported").count() == 0
 
 
 def test_a_worker_that_was_too_slow_drops_its_work(

@@ -7,14 +7,14 @@ import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from own_logs import KEY, OwnLog, ask, record_committed
 from own_losses import HALTS, SIZES, forgotten, sequence
 
-from audit import checkpoints, durable_files, sequencer
+from audit import checkpoints, durable_files, roles, sequencer
 from audit.checkpoints import Checkpoint
 from audit.guard import Guard, GuardUnusable
 from audit.management.commands import run_sequencer
@@ -71,6 +71,69 @@ def test_it_is_not_signed_by_a_sequencer_that_starts_afresh_either(
         thread.join(5)
     assert len(ask(raw, committed_log, HALTS)) == 1
     assert ask(raw, committed_log, SIZES) == [(3, 4, 3)]
+
+
+def test_it_is_found_at_once_by_whoever_connects_also_where_nothing_waits(
+    raw: psycopg.Connection, committed_log: OwnLog, guard: Guard, lost: Checkpoint, tmp_path: Path
+):
+    (tmp_path / "guard" / f"{UUID(int=0)}.checkpoint").write_text("of a log that is not there")
+    sequencer.check_all(raw, guard)
+    ((_, *halt),) = ask(raw, committed_log, HALTS)
+    assert halt == [5, lost.root, 3]
+    sequencer.check_all(raw, guard)
+    assert len(ask(raw, committed_log, HALTS)) == 1
+
+
+def test_looking_back_passes_over_no_file_and_goes_on_to_the_others(
+    raw: psycopg.Connection, lost: Checkpoint, other_committed_log: OwnLog, tmp_path: Path, caplog
+):
+    (tmp_path / "guard" / f"{other_committed_log.id}.checkpoint").write_text("nonsense")
+    sequencer.check_all(raw, Guard(tmp_path / "guard"))
+    assert f"The ledger {other_committed_log.id} can't be sealed" in caplog.text
+    assert f"The ledger {lost.origin} is halted" in caplog.text
+
+
+def test_what_another_sequencer_signed_meanwhile_counts_too(
+    raw: psycopg.Connection, committed_log: OwnLog, guard: Guard, tmp_path: Path
+):
+    record_committed(raw, committed_log, 3)
+    sequence(raw, guard)
+    waiting = Guard(tmp_path / "guard")
+    known = waiting.last(committed_log.id)
+    assert known is not None
+    assert known.size == 3
+    with forgotten(raw):
+        record_committed(raw, committed_log, 2)
+        sequence(raw, guard)
+    record_committed(raw, committed_log, 1)
+    sequence(raw, waiting)
+    assert ask(raw, committed_log, SIZES) == [(3, 1, 3)]
+    assert len(ask(raw, committed_log, HALTS)) == 1
+
+
+def test_what_is_sealed_and_can_not_be_published_is_behind(
+    raw: psycopg.Connection, committed_log: OwnLog, guard: Guard
+):
+    with raw.transaction(force_rollback=True):
+        _nothing_waits(raw, guard)
+        assert not sequencer.is_behind(raw, seconds=0)
+        record_committed(raw, committed_log, 2)
+        assert sequencer.is_behind(raw, seconds=0)
+        sequencer.seal(raw, committed_log.id)
+        assert sequencer.is_behind(raw, seconds=0)
+        assert not sequencer.is_behind(raw, seconds=60)
+        sequencer.publish(raw, committed_log.id, KEY, guard=guard)
+        assert not sequencer.is_behind(raw, seconds=0)
+
+
+def _nothing_waits(raw: psycopg.Connection, guard: Guard) -> None:
+    """Nothing is pending in any log, and everything that is sealed is published."""
+    role = roles.sequencer_of(raw.info.dbname)
+    with raw.transaction(), raw.cursor() as cursor, roles.acting_as(cursor, role):
+        cursor.execute("DELETE FROM audit.pending")
+        logs = [log for (log,) in cursor.execute("SELECT id FROM audit.log").fetchall()]
+    for log in logs:
+        sequencer.publish(raw, log, KEY, guard=guard)
 
 
 def test_another_history_of_the_same_size_is_found_too(
