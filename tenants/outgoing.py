@@ -146,17 +146,14 @@ def _connected(found: list[Any], deadline: float) -> socket.socket:
     """A connection to the first of the addresses that answers."""
     failure = OSError("it has no address")
     for info in found:
-        with contextlib.ExitStack() as failing:
-            made = failing.enter_context(_checked_socket(info))
-            try:
-                made.settimeout(min(CONNECT_SECONDS, left(deadline)))
-                made.connect(info[4])
-            except OSError as problem:
-                failure = problem
-                continue
-            failing.pop_all()
-            made.settimeout(left(deadline))
+        made = _checked_socket(info)
+        try:
+            made.settimeout(min(CONNECT_SECONDS, left(deadline)))
+            made.connect(info[4])
             return made
+        except OSError as problem:
+            made.close()
+            failure = problem
     raise failure
 
 
