@@ -150,10 +150,11 @@ def _connected(found: list[Any], deadline: float) -> socket.socket:
         try:
             made.settimeout(min(CONNECT_SECONDS, left(deadline)))
             made.connect(info[4])
-            return made
         except OSError as problem:
             made.close()
             failure = problem
+        else:
+            return made
     raise failure
 
 
