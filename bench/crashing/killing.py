@@ -157,7 +157,7 @@ class Killing:
         if what == SEQUENCER:
             self._sequencer_dies()
         else:
-            self._postgres_dies(began)
+            self._postgres_dies()
         published = self._server.standing().published
         wait_until(lambda: self._server.standing().published > published, "Nothing was published")
         self.seconds[f"{what}_killed_published_again"].append(time.monotonic() - began)
@@ -168,8 +168,9 @@ class Killing:
         self.sealed_not_published += standing.sealed > standing.published
         self._sequencer.start()
 
-    def _postgres_dies(self, began: float) -> None:
+    def _postgres_dies(self) -> None:
         self._server.kill()
+        began = time.monotonic()  # what was answered before is read by now
         self._server.start_again()
         self.seconds["postgresql_killed_up_again"].append(time.monotonic() - began)
         wait_until(lambda: self._diary.acknowledged_at > began, "Nothing was acknowledged")
