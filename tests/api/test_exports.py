@@ -306,7 +306,7 @@ def test_an_export_goes_on_where_its_worker_was_killed(
     assert (shown["state"], shown["size"]) == ("ready", size)
     assert [path.name for path in folder.glob("*/*")] == [f"{asked}.tar.zst"]
     content = carol.stream("GET", shown["bundle"]).body
-    assert _verdict(_unpacked(content, tmp_path))["code"] == 0
+    assert _verdict(_unpacked(content, tmp_path / "unpacked"))["code"] == 0
 
 
 def test_an_export_that_kills_its_workers_is_given_up(
