@@ -10,20 +10,12 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import Q, QuerySet
 
-from audit import bodies, ledger, queries, subjects
+from audit import ledger, queries, subjects
 from audit.errors import Problem
 from audit.events import Actor, HoldPlaced, HoldReleased
 from audit.models import Hold
-
-BODIES = """
-SELECT body.entry_id, body.sealed, key.id, key.wrapped
-FROM audit.body JOIN audit.subject_key AS key ON key.id = body.subject
-WHERE body.log_id = (SELECT id FROM audit.log WHERE role_name = current_user)
-  AND body.entry_id = ANY(%s)
-"""
 
 
 class UnderHold(Problem):
@@ -95,12 +87,7 @@ def told(found: Sequence[Hold]) -> list[tuple[str | None, str | None]]:
 
     Raises BodyUnreadable, SubjectKeyUnreadable.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(BODIES, [[hold.pk for hold in found]])
-        opened = {
-            row[0]: bodies.open_(bytes(row[1]), subjects.unwrapped(row[2:]), row[0])["parts"]
-            for row in cursor.fetchall()
-        }
+    opened = queries.opened([hold.pk for hold in found])
     parts = [opened.get(hold.pk, {}) for hold in found]
     return [(_value(each, "person"), _value(each, "reason")) for each in parts]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from django.utils.module_loading import import_string
 from audit import checkpoints, queries, recoveries, states
 from audit.entries import rfc3339
 from audit.models import Checkpoint, Entry
-from audit.places import TIMESTAMP, Stamp
+from audit.places import SINK, TIMESTAMP, Stamp
 from audit.recoveries import Halt
 from audit.states import STATES, State
 
@@ -34,11 +35,33 @@ SELECT kind, size, created_at FROM (
     SELECT place, size, created_at FROM audit.anchor WHERE log_id = %(log)s
 ) AS outside ORDER BY size DESC, created_at DESC LIMIT 1
 """
+# Who cosigned lately: a log has a cosignature a second, and no index has them by witness.
+WITNESSES = """
+SELECT verifier_key, max(size), max(created_at) FROM (
+    SELECT verifier_key, size, created_at FROM audit.cosignature
+    WHERE log_id = %s ORDER BY size DESC LIMIT 10000
+) AS newest GROUP BY verifier_key ORDER BY verifier_key
+"""
+ANCHORED = """
+SELECT place, '', size, created_at FROM audit.anchor
+WHERE log_id = %s AND place = %s ORDER BY size DESC LIMIT 1
+"""
 STAMPED = """
 SELECT note, evidence FROM audit.anchor JOIN audit.checkpoint USING (log_id, size)
 WHERE anchor.log_id = %s AND anchor.place = %s AND anchor.size <= %s
 ORDER BY anchor.size DESC LIMIT %s
 """
+
+
+class Voucher(NamedTuple):
+    """Somebody else who vouches: how ("cosignature", "timestamp", "sink"), who, for what size, and
+    since when. Of a witness `name` is its verifier key, else it is empty.
+    """
+
+    kind: str
+    name: str
+    size: int
+    since: datetime
 
 
 class Timestamped(NamedTuple):
@@ -82,6 +105,17 @@ def newest() -> dict[str, Any] | None:
     for kind, size, created_at in _rows(NEWEST, {"log": queries.own_log().pk}):
         return {"kind": kind, "size": size, "at": rfc3339(created_at)}
     return None
+
+
+def vouchers() -> list[Voucher]:
+    """Everybody who vouches for the ledger, each with the newest that they vouch for.
+
+    A witness that slept while others cosigned 10,000 checkpoints is not among them any more.
+    """
+    log = queries.own_log().pk
+    witnesses = [Voucher("cosignature", *row) for row in _rows(WITNESSES, [log])]
+    places = [_rows(ANCHORED, [log, place]) for place in (TIMESTAMP, SINK)]
+    return [*witnesses, *(Voucher(*row) for rows in places for row in rows)]
 
 
 def timestamps(checkpoint: Checkpoint, *, most: int) -> list[Timestamped]:

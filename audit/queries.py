@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,13 +12,23 @@ import msgspec
 from django.db import connection, models
 from django.db.models import F, QuerySet
 from django.db.models.functions import Collate
-from django.db.models.lookups import IContains
+from django.db.models.lookups import Contains, IContains
 
 from audit import bodies, proofs, stored_tiles, subjects, tiles
 from audit.errors import Problem
-from audit.models import Body, Checkpoint, Entry, Log, Pending, TreeHead
+from audit.models import Checkpoint, Entry, Log, Pending, TreeHead
 from audit.roles import NoLedger
 
+# An id says when it was made (RFC 9562), on the clock of whoever made it: another one than that
+# which stamps the entry. Further apart than this they are not.
+CLOCKS_APART = timedelta(days=1)
+BODIES = """
+SELECT body.entry_id, body.sealed, key.id, key.wrapped
+FROM audit.body JOIN audit.subject_key AS key ON key.id = body.subject
+WHERE body.log_id = (SELECT id FROM audit.log WHERE role_name = current_user)
+  AND body.entry_id = ANY(%s)
+"""
+WRITTEN_SMALL = re.compile(r"[0-9a-f-]{16,}")
 # Those whose id is a person's, or stands for one.
 WHO_ACTS = ("member", "client_app")
 
@@ -89,15 +101,26 @@ def entries(
     if person is not None:
         found = found.filter(_concerns(person))
     if text is not None:
-        found = found.filter(IContains(_payload_as_text(), text))
+        # Ids and hashes are written in small letters: found as they are, in a quarter of the time.
+        look_for = Contains if WRITTEN_SMALL.fullmatch(text) else IContains
+        found = found.filter(look_for(_payload_as_text(), text))
     wanted: dict[str, Any] = {
         "kind__startswith" if (kind or "").endswith(".") else "kind": kind,
         "correlation": correlation,
         "actor_id": actor,
         "recorded_at__gte": after,
         "recorded_at__lt": before,
+        # No index has the times, but the ids' has about the same.
+        "id__gte": _first_id(after, -CLOCKS_APART) if after else None,
+        "id__lt": _first_id(before, CLOCKS_APART) if before else None,
     }
     return found.filter(**{name: value for name, value in wanted.items() if value is not None})
+
+
+def _first_id(moment: datetime, shift: timedelta) -> UUID:
+    """The least UUIDv7 that can be made so long after (or before) that moment."""
+    milliseconds = int((moment.timestamp() + shift.total_seconds()) * 1000)
+    return UUID(int=max(milliseconds, 0) << 80)
 
 
 def _concerns(person: str) -> models.Q:
@@ -135,12 +158,20 @@ def private(entry: Entry) -> dict[str, Any]:
 
     {} where nothing is, or it was erased. Raises BodyUnreadable, SubjectKeyUnreadable.
     """
-    body = Body.objects.filter(log_id=entry.log_id, pk=entry.pk).first()
-    subject = subjects.by_id(body.subject) if body else None
-    if body is None or subject is None:
-        return {}
-    opened: dict[str, Any] = bodies.open_(bytes(body.sealed), subject, entry.pk)["parts"]
-    return opened
+    return opened([entry.pk]).get(entry.pk, {})
+
+
+def opened(ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+    """What is private of those entries of the acting tenant that have such parts, by their ids.
+
+    Raises what `private` raises.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(BODIES, [list(ids)])
+        return {
+            row[0]: bodies.open_(bytes(row[1]), subjects.unwrapped(row[2:]), row[0])["parts"]
+            for row in cursor.fetchall()
+        }
 
 
 def status() -> Status:
@@ -153,6 +184,24 @@ def status() -> Status:
         pending=Pending.objects.filter(log=log).count(),
         checkpoint=Checkpoint.objects.filter(log=log).order_by("-size").first(),
     )
+
+
+def waiting_since() -> datetime | None:
+    """When the oldest entry was recorded that is not sealed yet. Raises roles.NoLedger."""
+    pending = Pending.objects.filter(log=own_log()).select_related("entry")
+    oldest = pending.order_by("entry_id").first()
+    return oldest.entry.recorded_at if oldest else None
+
+
+def sealing_lag() -> timedelta | None:
+    """How long after it was recorded the newest sealed entry was sealed. Raises roles.NoLedger."""
+    log = own_log()
+    head = TreeHead.objects.filter(log=log).order_by("-size").first()
+    if head is None:
+        return None
+    last = Entry.objects.get(log=log, leaf__log=log, leaf__index=head.size - 1)
+    lag: timedelta = head.created_at - last.recorded_at
+    return lag
 
 
 def latest_checkpoint() -> Checkpoint:
@@ -170,12 +219,38 @@ def checkpoint_of(size: int) -> Checkpoint | None:
 
 def inclusion(entry: Entry) -> Inclusion:
     """The proof that `entry` is in the tree of the newest checkpoint. Raises NotPublished."""
-    checkpoint = latest_checkpoint()
-    index = entry.index
-    if index is None or index >= checkpoint.size:
+    found = inclusions([entry])
+    if not found:
         raise NotPublished
-    path = proofs.prove_inclusion(index, checkpoint.size, range_root(checkpoint))
-    return Inclusion(index, entry.leaf_bytes(own_log().origin), path, checkpoint)
+    return found[0]
+
+
+def inclusions(entries: Iterable[Entry]) -> list[Inclusion]:
+    """The proofs of those of `entries` that are in the tree of the newest checkpoint, in order.
+
+    Raises NotPublished while there is none.
+    """
+    checkpoint, origin = latest_checkpoint(), own_log().origin
+    root = range_root(checkpoint)
+    covered = [
+        (entry, index)
+        for entry in entries
+        if (index := entry.index) is not None and index < checkpoint.size
+    ]
+    return [
+        Inclusion(
+            index,
+            entry.leaf_bytes(origin),
+            proofs.prove_inclusion(index, checkpoint.size, root),
+            checkpoint,
+        )
+        for entry, index in covered
+    ]
+
+
+def erasure_of(subject: UUID) -> Entry | None:
+    """The entry that says that the subject was erased, or None. Raises roles.NoLedger."""
+    return entries(kind="subject.erased", text=str(subject)).first()
 
 
 def consistency(old: int, new: int) -> list[bytes]:

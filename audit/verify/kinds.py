@@ -21,5 +21,7 @@ PRIVATE: dict[str, tuple[str, ...]] = {
     "model.failed": ("prompt",),
     "run.completed": ("answer",),
     "run.started": ("task",),
+    "saved_view.renamed": ("name",),
+    "saved_view.shared": ("filters", "name"),
     "tenant.created": ("name",),
 }

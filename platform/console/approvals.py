@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
@@ -14,15 +13,15 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from audit.errors import Problem
-from console import names, pages, rooms, sentences
+from console import names, pages, reasons, rooms, sentences
 from console.entrance import enters
 from console.pages import MemberRequest
-from governance import queries, statements, verdicts, voting
-from governance.models import Approval, PolicySet, State
+from governance import queries, verdicts, voting
+from governance.models import Approval, State
 from governance.policies import Verdict
 from governance.voting import AuthorCannotVote, RequesterCannotVote
 from runtime import runs
-from runtime.models import Run, Tool
+from runtime.models import Run, Step, Tool
 from tenants.principals import NotPermitted, Principal
 
 TABS = {
@@ -31,14 +30,6 @@ TABS = {
     "rejected": ("Rejected", (State.REJECTED,)),
     "over": ("Expired or cancelled", (State.EXPIRED, State.CANCELLED)),
 }
-
-
-class Statement(msgspec.Struct, frozen=True):
-    """A policy that had a say: its `@id`, its text, and the line where it begins."""
-
-    id: str
-    source: str
-    line: int
 
 
 @enters("approvals")
@@ -101,16 +92,25 @@ def _context(row: Approval, member: Principal) -> dict[str, Any]:
             row.intent["arguments"], tool.parameters if tool else {}, row.evidence
         ),
         "why": verdicts.explain(verdict),
-        "statements": statements_of(row),
+        "statements": reasons.statements_of(row.policy_version, row.reasons),
         "evidence": [{**piece, "title": sentences.title_of(piece)} for piece in row.evidence],
         "trusted": sentences.TRUSTED,
         "votes": row.votes.all(),
         "run": Run.objects.filter(pk=row.run).first() if row.run else None,
         "bar": bar_of(row, member, now),
+        "decision": _decision(row, member),
         "sees_documents": rooms.named("documents").is_open_to(member),
         "names": names.known(),
         **_neighbours(row, member),
     }
+
+
+def _decision(row: Approval, member: Principal) -> UUID | None:
+    """The newest decision about what it is for, for whoever reads the ledger."""
+    if row.run is None or row.step is None or not rooms.named("ledger").is_open_to(member):
+        return None
+    steps = Step.objects.filter(run=row.run, number=row.step)
+    return steps.values_list("decision", flat=True).first()
 
 
 BARS: dict[type[Problem], str] = {
@@ -136,18 +136,6 @@ def bar_of(row: Approval, member: Principal, now: datetime) -> str:
     except tuple(BARS) as problem:
         return BARS[type(problem)]
     return ""
-
-
-def statements_of(row: Approval) -> list[Statement]:
-    """The policies named as reasons, from the version that was in force."""
-    text = PolicySet.objects.filter(version=row.policy_version).values_list("text", flat=True)
-    found = {
-        identity: Statement(identity, each.source, each.text.count("\n", 0, each.start) + 1)
-        for each in statements.split(text.first() or "")
-        for identity in row.reasons
-        if f'@id("{identity}")' in each.source
-    }
-    return list(found.values())
 
 
 def _neighbours(row: Approval, member: Principal) -> dict[str, Any]:

@@ -1,80 +1,74 @@
-"""The only place for the pages of the ledger: searching, proving, verifying and exporting it."""
+"""The only place for the pages of the ledger: searching, proving and verifying it."""
 
 from __future__ import annotations
 
 import tempfile
-from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.contrib import messages
-from django.http import FileResponse, HttpResponse
-from django.http.response import HttpResponseBase
-from django.shortcuts import redirect
+from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from audit import bundles, events, outside, proofs, queries
+from audit import bundles, events, proofs, queries
 from audit.errors import Problem
 from audit.queries import Inclusion, NotPublished
-from audit.recoveries import RecoveryApprovedAlready
-from audit.selections import Selection, is_in_range
 from audit.verify import checks, layout
-from console import names, pages, sentences
+from console import columns, names, narrowing, pages, sentences
 from console.entrance import enters
+from console.narrowing import Narrowing
 from console.pages import MemberRequest
-from runtime import ledgers
+from runtime import ledgers, saved_views
+from runtime.models import Agent
+
+VIEWS_SHOWN = 20
 
 
 @enters("ledger")
 def index(request: MemberRequest) -> HttpResponse:
-    """Every entry, newest first, by kind, actor, run, day and words of what happened."""
-    names_ = ("kind", "actor", "run", "q", "from", "until")
-    chosen = {name: pages.asked(request, name) for name in names_}
-    rows = ledgers.entries(
-        principal=request.principal,
-        kind=chosen["kind"] or None,
-        actor=chosen["actor"] or None,
-        correlation=pages.asked_id(request, "run"),
-        text=chosen["q"] or None,
-        after=_midnight(chosen["from"]),
-        before=_midnight(chosen["until"], days=1),
-    )
+    """Every entry, newest first, by what an address asks for, with a chart of when they came."""
+    now = timezone.now()
+    asked, wrong = narrowing.asked(request)
+    rows = ledgers.entries(principal=request.principal, **asked.filters(now))
+    known, page = names.known(), pages.stretch(rows, request)
     context = {
-        "page": pages.cut(rows, request),
-        "chosen": chosen,
-        "narrowed": bool(_selection(request).as_json()),
-        "kinds": sorted(events.registry()),
-        "groups": sorted({kind.partition(".")[0] for kind in events.registry()}),
-        "status": queries.status(),
-        "outside": _outside(),
+        "page": page,
+        # What is empty is not looked through twice.
+        "chart": columns.chart(rows, asked, now=now) if page.rows else None,
+        "asked": asked,
+        "wrong": wrong,
+        "chips": asked.chips(known),
+        "views": _views(asked, request),
         "halts": ledgers.halts(principal=request.principal),
         "reconciled": ledgers.reconciled(principal=request.principal),
-        "names": names.known(),
+        "names": known,
+        **choices(known),
     }
     return pages.show(request, "ledger/list", context)
 
 
-PLACES = {"cosignature": "A witness", "timestamp": "A timestamping authority", "sink": "A sink"}
+def _views(asked: Narrowing, request: MemberRequest) -> list[dict[str, Any]]:
+    """The saved views, as links; `is_here` marks that which the address asks for."""
+    rows = saved_views.seen_by(request.principal)[:VIEWS_SHOWN]
+    read = [(row, narrowing.read(row.filters)[0]) for row in rows]
+    return [
+        {"name": row.name, "shared": row.shared, "query": each.query, "is_here": each == asked}
+        for row, each in read
+    ]
 
 
-def _outside() -> dict[str, Any] | None:
-    """The newest checkpoint that somebody else vouches for: who, how many entries, since when."""
-    found = outside.newest()
-    if found is None:
-        return None
-    who, since = PLACES.get(found["kind"], found["kind"]), datetime.fromisoformat(found["at"])
-    return {"who": who, "size": found["size"], "since": since}
-
-
-def _midnight(text: str, *, days: int = 0) -> datetime | None:
-    """The beginning of a day in UTC, or None where the text is no day that an entry can be of."""
-    try:
-        day = datetime.combine(date.fromisoformat(text), time(), tzinfo=UTC) + timedelta(days=days)
-    except (ValueError, OverflowError):
-        return None
-    return day if is_in_range(day) else None
+def choices(known: dict[str, str]) -> dict[str, Any]:
+    """What the filters' fields offer: kinds by their nouns, actors, agents and lengths of time."""
+    kinds: dict[str, list[str]] = {}
+    for kind in sorted(events.registry()):
+        kinds.setdefault(kind.partition(".")[0], []).append(kind)
+    return {
+        "kinds": kinds,
+        "actors": sorted(known.items(), key=lambda each: each[1].casefold()),
+        "agents": Agent.objects.order_by("slug").values_list("slug", flat=True),
+        "lengths": {key: title for key, (title, _) in narrowing.WITHIN.items()},
+    }
 
 
 @enters("ledger")
@@ -87,6 +81,7 @@ def entry(request: MemberRequest, entry: UUID) -> HttpResponse:
         "names": names.known(),
         "pretty": sentences.as_json(row.event),
         "about": _about(row.kind),
+        "explains": row.kind == "intent.decided" or bool(row.event.get("decision")),
     }
     try:
         context |= _proof(queries.inclusion(row))
@@ -102,36 +97,18 @@ def _about(kind: str) -> str:
 
 
 def _proof(inclusion: Inclusion) -> dict[str, Any]:
-    """What shows that an entry is in the tree, and whether it does."""
-    root = layout.root_in(inclusion.checkpoint.note)
+    """What is hashed, what shows that it is in the tree, and whether it does."""
+    root, leaf = layout.root_in(inclusion.checkpoint.note), proofs.leaf_hash(inclusion.leaf)
     holds = proofs.verify_inclusion(
-        proofs.leaf_hash(inclusion.leaf),
-        inclusion.index,
-        inclusion.checkpoint.size,
-        inclusion.path,
-        bytes.fromhex(root),
+        leaf, inclusion.index, inclusion.checkpoint.size, inclusion.path, bytes.fromhex(root)
     )
     return {
         "inclusion": inclusion,
         "canonical": inclusion.leaf.decode(),
-        "hash": proofs.leaf_hash(inclusion.leaf).hex(),
+        "hash": leaf.hex(),
         "root": root,
         "holds": holds,
     }
-
-
-@enters("ledger")
-@require_POST
-def approve_recovery(request: MemberRequest, halt: UUID) -> HttpResponse:
-    """Let a halted ledger go on without what it lost; it takes two people."""
-    try:
-        missing = ledgers.approve_recovery(halt, by=request.principal)
-    except RecoveryApprovedAlready as problem:
-        messages.error(request, str(problem))
-        return redirect("console:ledger")
-    rest = "The ledger goes on." if missing == 0 else "One more person has to approve it."
-    messages.success(request, f"You approved the recovery. {rest}")
-    return redirect("console:ledger")
 
 
 @enters("ledger")
@@ -148,35 +125,3 @@ def verify(request: MemberRequest) -> HttpResponse:
             return pages.show(request, "ledger/verify", context, status=problem.status)
         context["report"] = checks.verify(Path(folder) / "bundle", now=now)
     return pages.show(request, "ledger/verify", context)
-
-
-def _selection(request: MemberRequest) -> Selection:
-    """What the list is narrowed to, as far as it says which entries an export is about."""
-    return Selection(
-        kind=pages.asked(request, "kind") or None,
-        actor=pages.asked(request, "actor") or None,
-        correlation=pages.asked_id(request, "run"),
-        after=_midnight(pages.asked(request, "from")),
-        before=_midnight(pages.asked(request, "until"), days=1),
-    )
-
-
-@enters("ledger")
-@require_POST
-def export(request: MemberRequest) -> HttpResponseBase:
-    """The ledger as a bundle that verifies without us. Taking it out is recorded.
-
-    It holds every entry's header, and the private parts of those that the list was narrowed to;
-    words are no filter that an auditor could run again.
-    """
-    now = timezone.now()
-    file = tempfile.TemporaryFile(prefix="export-")  # noqa: SIM115 (the answer closes it)
-    try:
-        ledgers.export(file, by=request.principal, now=now, selection=_selection(request))
-    except Problem as problem:
-        file.close()
-        messages.error(request, str(problem))
-        return redirect("console:ledger")
-    file.seek(0)
-    name = f"{request.principal.tenant}-ledger-{now:%Y%m%dT%H%M%SZ}.tar.zst"
-    return FileResponse(file, as_attachment=True, filename=name, content_type="application/zstd")

@@ -58,6 +58,33 @@ def _number(text: str) -> int:
     return min(int(text), DEEPEST_PAGE) if text.isascii() and text.isdecimal() and int(text) else 1
 
 
+class Stretch(msgspec.Struct, Generic[M], frozen=True):
+    """A part of a list that may grow meanwhile: its rows, and the ids beyond which more are."""
+
+    rows: list[M]
+    newer: UUID | None
+    older: UUID | None
+
+
+def stretch(rows: QuerySet[M], request: HttpRequest, *, size: int = PAGE_SIZE) -> Stretch[M]:
+    """The part of `rows`, newest first by their UUIDv7, beyond `?older=` or `?newer=`.
+
+    As quick at the end of a list as at its beginning, and no row is skipped or shown twice.
+    """
+    older, newer = asked_id(request, "older"), asked_id(request, "newer")
+    if newer is not None:
+        found = list(rows.filter(pk__gt=newer).order_by("pk")[: size + 1])
+        if len(found) > size:
+            shown = found[:size][::-1]
+            return Stretch(shown, shown[0].pk, shown[-1].pk)
+        older = None  # nothing lies between: it is the beginning of the list
+    beyond = rows if older is None else rows.filter(pk__lt=older)
+    found = list(beyond[: size + 1])
+    first = found[0].pk if found else older
+    last = found[size - 1].pk if len(found) > size else None
+    return Stretch(found[:size], first if older else None, last)
+
+
 def asked(request: HttpRequest, name: str) -> str:
     """A filter of a list as it was typed, without the blanks around it; PostgreSQL can keep it."""
     return request.GET.get(name, "").replace("\0", "").strip()[:500]

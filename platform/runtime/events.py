@@ -227,6 +227,27 @@ class LedgerViewed(Event, kind="ledger.viewed"):
     entry: str
 
 
+class SavedViewShared(Event, kind="saved_view.shared"):
+    """Somebody shared filters of the ledger, under a name, with all who read it."""
+
+    view: str
+    name: Private[str]
+    filters: Private[dict[str, str]]
+
+
+class SavedViewRenamed(Event, kind="saved_view.renamed"):
+    """A shared view of the ledger has another name."""
+
+    view: str
+    name: Private[str]
+
+
+class SavedViewWithdrawn(Event, kind="saved_view.withdrawn"):
+    """A view of the ledger is not shared any more: it was removed, or is its owner's alone."""
+
+    view: str
+
+
 class LedgerExported(Event, kind="ledger.exported"):
     """Somebody took out a bundle: `size` entries under the root `root`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -65,6 +66,19 @@ def private(entry: Entry, *, principal: Principal) -> dict[str, Any] | None:
     It is part of a view: to be recorded by `view` first. Raises what `audit.queries.private` does.
     """
     return queries.private(entry) if principal.has(*READERS) else None
+
+
+def look_at(entries: Sequence[Entry], *, by: Principal) -> dict[UUID, dict[str, Any]]:
+    """What is private of those that have such parts, by their ids, after recording each look.
+
+    Raises NotPermitted, and what `audit.queries.private` does.
+    """
+    by.require(*READERS)
+    opened = queries.opened([entry.pk for entry in entries])
+    with transaction.atomic():
+        for entry in opened:
+            ledger.record(LedgerViewed(entry=str(entry)), actor=by.actor)
+    return opened
 
 
 def checkpoint_note(*, principal: Principal) -> str:

@@ -321,3 +321,26 @@ class Stream(models.Model):
         if self.earlier_secret and self.earlier_until and moment < self.earlier_until:
             found.append(self.earlier_secret)
         return [bytes(sealed) for sealed in found]
+
+
+class SavedView(models.Model):
+    """Filters of the ledger under a name: a member's own, or shared with all who read the ledger.
+
+    `filters` are those of the address, by their names there.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner = models.CharField(max_length=64)
+    name = models.CharField(max_length=100)
+    filters: Any = models.JSONField()
+    shared = models.BooleanField(default=False)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["name", "id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["owner", "name"], name="one_view_a_name")
+        ]
+
+    def __str__(self) -> str:
+        return f"view {self.id}"

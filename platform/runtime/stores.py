@@ -17,7 +17,7 @@ from audit import subjects
 from audit.events import Actor
 from governance import erasing as approvals
 from retrieval import documents
-from runtime import exports
+from runtime import exports, saved_views
 from runtime.models import Run, Step, StepState
 from runtime.persons import Person
 from tenants import members
@@ -124,6 +124,11 @@ def _exports(erasing: Erasing) -> int:
     return exports.remove(before=erasing.now + timedelta(days=1))
 
 
+def _saved_views(erasing: Erasing) -> int:
+    """Theirs, and whatever others look for them with."""
+    return saved_views.erase_of(erasing.words)
+
+
 def _members(erasing: Erasing) -> int:
     """The name and address of a member who was removed. Who is a member has them still."""
     member = erasing.person.member
@@ -139,5 +144,6 @@ _stores: dict[str, Store] = {
     "approvals": _votes,
     "documents": _documents,
     "exports": _exports,
+    "saved_views": _saved_views,
     "members": _members,
 }

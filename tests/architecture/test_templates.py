@@ -80,8 +80,14 @@ def _walk(house: House) -> None:
         "/policies/1",
         "/policies/edit",
         "/ledger",
+        "/ledger?kind=run.&after=never",
+        f"/ledger?older={house.entry}",
+        "/ledger/views",
+        "/ledger/status",
+        "/ledger/exports",
         f"/ledger/{house.entry}",
         "/streams",
+        f"/ledger/{house.decision}/decision",
         "/erasures",
         "/members",
         f"/members/{house.member}",
@@ -91,6 +97,7 @@ def _walk(house: House) -> None:
     alice.get("/runs?q=nothing+has+these+words")
     alice.post("/collections/handbook/search", {"query": "refunds"})
     alice.post("/ledger/verify")
+    alice.get(alice.post("/ledger/exports/begin")["Location"])
     alice.post("/keys/issue", {"name": "App"})
     alice.post(f"/streams/{house.stream}/secret")
     alice.get(f"/streams/{house.stream}/")
@@ -101,6 +108,7 @@ def _walk(house: House) -> None:
 
 def test_every_template_is_rendered(house: House, rendered: set[str]) -> None:
     assert house.entry
+    assert house.view
     seal()
     halt()
     _make_many_runs(house)

@@ -14,8 +14,9 @@ from visiting import Visitor
 from world import calls, says
 
 from audit import queries as audit_queries
+from audit.selections import EVERYTHING
 from retrieval.models import Document, Passage
-from runtime import erasing, holding, streams
+from runtime import erasing, exports, holding, saved_views, streams
 from runtime.models import Run
 from tenants import isolation, members
 from tenants.keys import issuing
@@ -83,6 +84,12 @@ class House:
         return str(audit_queries.entries(correlation=self.held.pk)[0].pk)
 
     @cached_property
+    def decision(self) -> str:
+        """The id of the entry that says that the large refund was held."""
+        rows = audit_queries.entries(correlation=self.held.pk, kind="intent.decided")
+        return str(rows[0].pk)
+
+    @cached_property
     def erasure(self) -> str:
         """The id of Alice's request to erase Jonas."""
         made = erasing.request(
@@ -106,6 +113,21 @@ class House:
             now=self.desk.now,
         )
         return made.slug
+
+    @cached_property
+    def export(self) -> str:
+        """The id of an export that Carol asked for, and no worker has made."""
+        asked = exports.ask(
+            EVERYTHING, with_bodies=True, by=self.desk.cast.carol, now=self.desk.now
+        )
+        return str(asked.pk)
+
+    @cached_property
+    def view(self) -> str:
+        """The id of a view of the ledger that Carol shares."""
+        filters = {"kind": "intent.decided", "within": "24h"}
+        carol, now = self.desk.cast.carol, self.desk.now
+        return str(saved_views.save("Decisions", filters, shared=True, by=carol, now=now).pk)
 
     @cached_property
     def key(self) -> str:

@@ -1,10 +1,9 @@
-"""The ledger's page when it is halted, and what it says of the checkpoints outside."""
+"""The ledger's pages when it is halted."""
 
 from __future__ import annotations
 
 from acme_house import House
-from own_halts import REASON, as_sequencer, halt
-from visiting import seal
+from own_halts import REASON, halt
 
 from audit import outside, queries
 
@@ -18,13 +17,14 @@ def test_a_halted_ledger_says_so_and_what_to_do(house: House) -> None:
     assert REASON in page
     assert "Was a backup restored" in page
     assert "Nobody has approved yet." in page
+    assert REASON in house.carol.words("/ledger/status")
 
 
 def test_two_people_approve_it_and_each_sees_who_did(house: House) -> None:
     halted = halt()
     path = f"/ledger/halts/{halted}"
-    assert house.carol.post(path)["Location"] == "/ledger"
-    page = house.carol.words("/ledger")
+    assert house.carol.post(path)["Location"] == "/ledger/status"
+    page = house.carol.words("/ledger/status")
     assert "You approved the recovery. One more person has to approve it." in page
     assert "Approved by Carol; 1 more is needed." in page
     assert "You have approved. Somebody else has to, too." in page
@@ -33,7 +33,7 @@ def test_two_people_approve_it_and_each_sees_who_did(house: House) -> None:
     assert "Somebody else has to, too." in house.carol.words("/ledger")
     assert f'action="{path}"' in house.alice.words("/ledger")
     house.alice.post(path)
-    page = house.alice.words("/ledger")
+    page = house.alice.words("/ledger/status")
     assert "You approved the recovery. The ledger goes on." in page
     assert "The ledger is halted" not in page
     assert queries.entries(kind="ledger.recovery_approved").count() == 2
@@ -45,22 +45,3 @@ def test_whoever_does_not_keep_the_ledger_approves_nothing(house: House) -> None
     for visitor in (house.bob, house.dave, house.vera):
         assert visitor.post(f"/ledger/halts/{halted}").status_code == 403
     assert [each.approvers for each in outside.halts()] == [()]
-
-
-def test_the_age_of_the_newest_checkpoint_outside_is_shown_or_that_there_is_none(
-    house: House,
-) -> None:
-    seal()
-    page = house.carol.words("/ledger")
-    assert "No checkpoint is outside." in page
-    assert "could rewrite this ledger" in page
-    newest = queries.latest_checkpoint()
-    with as_sequencer() as cursor:
-        cursor.execute(
-            "INSERT INTO audit.anchor (log_id, size, place, evidence) VALUES (%s, %s, 'sink', '')",
-            [newest.log_id, newest.size],
-        )
-    page = house.carol.words("/ledger")
-    assert f"Newest checkpoint outside: {newest.size} entries" in page
-    assert "A sink vouches for it" in page
-    assert "No checkpoint is outside." not in page

@@ -29,7 +29,10 @@ LISTS = {
     "/tools": 12,
     "/documents": 16,
     "/collections/handbook/": 16,
-    "/ledger": 22,
+    "/ledger": 24,
+    "/ledger/views": 16,
+    "/ledger/status": 40,
+    "/ledger/exports": 24,
     "/streams": 14,
     "/erasures": 16,
     "/members": 12,
@@ -58,6 +61,7 @@ def test_no_page_has_inline_script_or_style_and_each_has_its_policy(house: House
         f"/approvals/{house.approval}",
         f"/runs/{house.completed.pk}",
         f"/ledger/{house.entry}",
+        f"/ledger/{house.decision}/decision",
     ]
     for path in [*PAGES, *more]:
         answer = house.alice.get(path)
@@ -69,8 +73,9 @@ def test_no_page_has_inline_script_or_style_and_each_has_its_policy(house: House
 
 
 def test_every_page_has_one_heading_a_main_landmark_and_labels(house: House) -> None:
+    decision = f"/ledger/{house.decision}/decision"
     more = [f"/approvals/{house.approval}", f"/runs/{house.held.pk}", f"/streams/{house.stream}/"]
-    for path in [*PAGES, *more]:
+    for path in [*PAGES, *more, decision]:
         page = house.alice.words(path)
         assert page.count("<h1") == 1, path
         assert page.count("<main") == 1
@@ -78,7 +83,8 @@ def test_every_page_has_one_heading_a_main_landmark_and_labels(house: House) -> 
         assert 'lang="en' in page
         labels = set(re.findall(r'<label[^>]*for="([^"]+)"', page))
         fields = re.findall(
-            r'<(?:input|select|textarea)(?![^>]*type="(?:hidden|checkbox)")[^>]*id="([^"]+)"', page
+            r'<(?:input|select|textarea)(?![^>]*type="(?:hidden|checkbox|radio)")[^>]*id="([^"]+)"',
+            page,
         )
         assert set(fields) <= labels, (path, set(fields) - labels)
 
@@ -124,7 +130,12 @@ def test_a_long_list_is_cut_into_pages(house: House) -> None:
 
 
 def test_nul_in_a_filter_finds_nothing_and_breaks_nothing(house: House) -> None:
-    for path in ("/runs?q=%00", "/tools?q=%00", "/ledger?q=%00&kind=%00", "/approvals?show=%00"):
+    for path in (
+        "/runs?q=%00",
+        "/tools?q=%00",
+        "/ledger?text=%00&kind=%00&after=%00",
+        "/approvals?show=%00",
+    ):
         assert house.alice.get(path).status_code == 200
 
 

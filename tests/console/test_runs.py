@@ -27,7 +27,7 @@ def test_a_run_shows_its_steps_and_its_answer_with_citations(house: House) -> No
     assert re.search(r'class="cs-ref" href="#citation-P1"', page)
     assert "/passages/" in page
     step = Step.objects.get(run=house.completed, number=1)
-    assert f"/ledger/{step.decision}" in page
+    assert f"/ledger/{step.decision}/decision" in page
 
 
 def test_a_held_run_links_to_its_approval_for_those_who_may_see_it(house: House) -> None:

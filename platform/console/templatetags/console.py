@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django import template
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
@@ -23,8 +25,13 @@ TONES = {
     "failed": "bad", "denied": "bad", "rejected": "bad", "unknown": "bad", "refused": "bad",
 }  # fmt: skip
 
+MINUTE = timedelta(minutes=1)
 NOISE = ("digest", "sha256", "idempotency_key")
 """What the name of a field ends with that only machines read."""
+MEANINGLESS = re.compile(
+    r"[0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\[{].*|", re.DOTALL
+)
+"""Values that say nothing to people: hashes, commitments, ids, objects, nothing."""
 
 
 @register.filter
@@ -49,7 +56,7 @@ def age(value: datetime | None) -> str | SafeString:
         '<time datetime="{}" title="{} UTC">{}</time>',
         value.isoformat(timespec="seconds"),
         value.strftime("%Y-%m-%d %H:%M:%S"),
-        timesince(value, depth=1),
+        timesince(value, depth=1) if timezone.now() - value >= MINUTE else "less than a minute",
     )
 
 
@@ -91,6 +98,7 @@ def duration(start: datetime | None, end: datetime | None) -> str:
     return lasted(end - start)
 
 
+@register.filter
 def lasted(time: timedelta) -> str:
     """A length of time in its largest units."""
     seconds = max(time.total_seconds(), 0.0)
@@ -125,9 +133,11 @@ def pairs(value: dict[str, Any]) -> list[tuple[str, str]]:
 
 @register.filter
 def gist(value: dict[str, Any]) -> list[tuple[str, str]]:
-    """The few fields of an event that say most to people: no hashes, no objects."""
+    """The few fields of an event that say most to people: no hashes, no ids, no objects, unless
+    there is nothing else.
+    """
     said = [(name, part) for name, part in pairs(value) if not name.endswith(NOISE)]
-    return [(name, part) for name, part in said if part and part[0] not in "[{"][:4]
+    return [each for each in said if not MEANINGLESS.fullmatch(each[1])][:4] or said[:1]
 
 
 @register.filter
