@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -42,7 +42,7 @@ class LedgerUnavailable(Problem):
 
 class _Waiter(NamedTuple):
     drafts: Sequence[Draft]
-    done: asyncio.Future[None]
+    done: asyncio.Future[int | None]
 
 
 class _Queue:
@@ -58,12 +58,19 @@ class GroupCommit:
     """Records entries of many roles over one pool. Belongs to one event loop.
 
     A commit may wait `answer_seconds` for a connection, and as long for the server's answer.
+    `beside` is a query of one number, which each commit makes as its role in the same round trip:
+    what it finds is newer than everything that was handed in.
     """
 
     def __init__(
-        self, pool: AsyncConnectionPool[Any], *, answer_seconds: float = ANSWER_SECONDS
+        self,
+        pool: AsyncConnectionPool[Any],
+        *,
+        beside: LiteralString | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._pool = pool
+        self._beside = beside
         self._answer_seconds = answer_seconds
         self._queues: dict[str, _Queue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -86,14 +93,20 @@ class GroupCommit:
         Raises LedgerUnavailable, roles.NoLedger; then none of them was recorded, or nobody can
         tell, and the caller must not act.
         """
-        if not drafts:
-            return []
+        if drafts:
+            await self.commit(role, drafts)
+        return [entry.id for entry in drafts]
+
+    async def commit(self, role: str, drafts: Sequence[Draft]) -> int | None:
+        """Do the same with at least one draft, and return what the query beside it found.
+
+        None where there is no query, or nothing was found. Raises what `record_many` raises.
+        """
         waiter = _Waiter(drafts, asyncio.get_running_loop().create_future())
         queue = self._queues.setdefault(role, _Queue())
         queue.waiters.append(waiter)
         self._schedule(role, queue)
-        await waiter.done
-        return [entry.id for entry in drafts]
+        return await waiter.done
 
     async def how_far(
         self, role: str, entries: Sequence[UUID], *, witnesses: Sequence[str]
@@ -113,11 +126,12 @@ class GroupCommit:
 
     async def aclose(self) -> None:
         """Wait until everything that was handed in is committed, or has failed."""
-        while under_way := [*self._tasks, *self._futures()]:
+        while under_way := self._under_way():
             await asyncio.wait(under_way)
 
-    def _futures(self) -> list[asyncio.Future[None]]:
-        return [waiter.done for queue in self._queues.values() for waiter in queue.waiters]
+    def _under_way(self) -> list[asyncio.Future[Any]]:
+        waiting = [waiter.done for queue in self._queues.values() for waiter in queue.waiters]
+        return [*self._tasks, *waiting]
 
     def _schedule(self, role: str, queue: _Queue) -> None:
         if queue.waiters and not queue.scheduled and queue.commits < COMMITS_AT_ONCE:
@@ -134,36 +148,44 @@ class GroupCommit:
         self._schedule(role, queue)
 
     async def _finish(self, role: str, queue: _Queue, batch: list[_Waiter]) -> None:
-        problem: Problem | None = LedgerUnavailable(reason="the commit was cut off")
+        found: int | Problem | None = LedgerUnavailable(reason="the commit was cut off")
         try:
-            problem = await self._commit(
-                role, [entry for waiter in batch for entry in waiter.drafts]
-            )
+            found = await self._commit(role, [entry for waiter in batch for entry in waiter.drafts])
         finally:
             # Also when this task is cancelled: nobody may wait for ever, or act.
             queue.commits -= 1
             self._schedule(role, queue)
-            _answer(batch, problem)
+            _answer(batch, found)
 
-    async def _commit(self, role: str, drafts: list[Draft]) -> Problem | None:
+    async def _commit(self, role: str, drafts: list[Draft]) -> int | Problem | None:
         seconds = self._answer_seconds
         try:
             async with self._pool.connection(timeout=seconds) as connection:
                 with _answered_within(seconds, connection):
-                    written = await _write(connection, role, drafts)
+                    written, found = await _write(connection, role, drafts, self._beside)
         except (psycopg.Error, PoolTimeout, PoolClosed, OSError) as problem:
             return LedgerUnavailable(reason=str(problem).strip() or type(problem).__name__)
-        return None if written == len(drafts) else NoLedger(role=role)
+        return found if written == len(drafts) else NoLedger(role=role)
 
 
-async def _write(connection: psycopg.AsyncConnection[Any], role: str, drafts: list[Draft]) -> int:
+async def _write(
+    connection: psycopg.AsyncConnection[Any],
+    role: str,
+    drafts: list[Draft],
+    beside: LiteralString | None,
+) -> tuple[int, int | None]:
+    """How many rows were written, and what the query beside them found."""
+    looking: psycopg.AsyncCursor[Any] | None = None
     # The pipeline sends BEGIN, the role, the entries and COMMIT together: one round trip.
     async with connection.pipeline(), connection.transaction(), connection.cursor() as cursor:
         await cursor.execute("SELECT set_config('role', %s, true)", [role])
         await cursor.execute(*recording(sorted(drafts, key=_run_of)))
         if kept := keeping(drafts):
             await connection.execute(*kept)
-    return cursor.rowcount
+        if beside:
+            looking = await connection.execute(beside)
+    row = await looking.fetchone() if looking else None
+    return cursor.rowcount, row[0] if row else None
 
 
 async def _place_of(
@@ -212,12 +234,12 @@ def _hang_up(connection: psycopg.AsyncConnection[Any]) -> None:
         line.shutdown(socket.SHUT_RDWR)
 
 
-def _answer(batch: list[_Waiter], problem: Problem | None) -> None:
+def _answer(batch: list[_Waiter], found: int | Problem | None) -> None:
     for waiter in batch:
         if waiter.done.done():
             continue
-        if problem is None:
-            waiter.done.set_result(None)
-        else:
+        if isinstance(found, Problem):
             # A fresh one for each: a traceback belongs to one task.
-            waiter.done.set_exception(type(problem)(**problem.details))
+            waiter.done.set_exception(type(found)(**found.details))
+        else:
+            waiter.done.set_result(found)

@@ -88,13 +88,25 @@ def _checked(texts: Sequence[str], embed: Embed) -> Embedded:
     return answer
 
 
+def require_model(collection: Collection, model: str, dimensions: int | None) -> None:
+    """The same of a model by its name and size, which are known before it is sent anything.
+
+    Raises `EmbeddingMismatch`.
+    """
+    is_size = dimensions in {None, collection.dimensions}
+    if collection.embedding_model and not (model == collection.embedding_model and is_size):
+        size = f" ({dimensions} dimensions)" if dimensions else ""
+        raise EmbeddingMismatch(
+            collection=collection.slug, indexed=_indexed(collection), offered=f"{model}{size}"
+        )
+
+
 def require_match(collection: Collection, offered: Vectors) -> None:
     """Vectors of two models lie in two spaces. Raises `EmbeddingMismatch`."""
-    indexed = (collection.embedding_model, collection.embedding_version, collection.dimensions)
-    if indexed != (offered.model, offered.version, offered.dimensions):
+    if _indexed(collection) != _named_by(offered):
         raise EmbeddingMismatch(
             collection=collection.slug,
-            indexed=_named(*indexed),
+            indexed=_indexed(collection),
             offered=_named_by(offered),
         )
 
@@ -111,6 +123,10 @@ def claim(collection: Collection, offered: Vectors) -> None:
     )
     collection.refresh_from_db(fields=["embedding_model", "embedding_version", "dimensions"])
     require_match(collection, offered)
+
+
+def _indexed(collection: Collection) -> str:
+    return _named(collection.embedding_model, collection.embedding_version, collection.dimensions)
 
 
 def _named_by(answer: Embedded) -> str:

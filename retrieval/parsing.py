@@ -18,12 +18,14 @@ from retrieval.parsers.protocol import (
     DocumentEmpty,
     DocumentEncrypted,
     DocumentExpandsTooFar,
+    DocumentNestedTooDeep,
     DocumentTooCostly,
     DocumentTooLong,
     NotWhatItSays,
 )
 
-WALL_SECONDS = 60
+WALL_SECONDS = parsing_child.CPU_SECONDS
+"""Processor time alone is no bound: on a busy machine it passes slowly."""
 _ROOT = Path(__file__).resolve().parent.parent
 _REASONS: dict[str, type[Problem]] = {
     reason.code: reason
@@ -32,6 +34,7 @@ _REASONS: dict[str, type[Problem]] = {
         DocumentEmpty,
         DocumentEncrypted,
         DocumentExpandsTooFar,
+        DocumentNestedTooDeep,
         DocumentTooLong,
         NotWhatItSays,
     )

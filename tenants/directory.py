@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from hashlib import sha256
 
@@ -52,6 +52,13 @@ class TenantInvalid(Problem):
     status = 422
 
 
+class TenantTaken(TenantInvalid):
+    """The tenant can't be made: the slug {tenant} is taken."""
+
+    code = "tenant_taken"
+    status = 409
+
+
 class TenantUnknown(Problem):
     """There is no tenant {tenant}."""
 
@@ -59,13 +66,16 @@ class TenantUnknown(Problem):
     status = 404
 
 
-def create(slug: str, *, name: str, now: datetime) -> Tenant:
-    """A tenant with its domain, role, schema and ledger; the higher floors furnish it.
+def create(
+    slug: str, *, name: str, now: datetime, furnish: Callable[[], object] | None = None
+) -> Tenant:
+    """A tenant with its domain, role, schema and ledger; the higher floors `furnish` it.
 
     1. The rows are committed. 2. The role and the schema are made, and the schema migrated. 3. The
-    ledger is opened, the first entry recorded and `ready_at` set. Nobody finds the tenant before.
+    ledger is opened, the first entry recorded, the tenant furnished and `ready_at` set: one commit.
+    Nobody finds the tenant before.
     Called again after a crash, it goes on where it was; of two at the same time, one is refused.
-    Raises TenantInvalid: malformed, reserved, taken or being made.
+    Raises TenantInvalid: malformed, reserved or being made, and its kind TenantTaken.
     """
     _check(slug, name)
     with isolation.outside_tenants(), _alone(slug):
@@ -79,6 +89,8 @@ def create(slug: str, *, name: str, now: datetime) -> Tenant:
             Tenant.objects.filter(pk=tenant.pk).update(ready_at=now)
             with isolation.acting_for(tenant):
                 ledger.record(TenantCreated(tenant=slug, name=tenant.name), actor=SYSTEM)
+                if furnish is not None:
+                    furnish()
     tenant.refresh_from_db()
     return tenant
 
@@ -128,7 +140,7 @@ def _reserve(slug: str, name: str, now: datetime) -> Tenant:
             defaults={"name": name, "schema_name": schema, "role_name": role, "created_at": now},
         )
         if not created and tenant.ready_at:
-            raise TenantInvalid(reason=f"the slug {slug} is taken")
+            raise TenantTaken(tenant=slug)
         domain, _ = Domain.objects.get_or_create(
             domain=f"{slug}.{settings.BASE_DOMAIN}", defaults={"tenant": tenant}
         )

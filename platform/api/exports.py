@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from api import downloads
 from api.authentication import MembersOnly, PrincipalRequest
 from api.idempotency import idempotent
-from api.shapes import Query, Shape
+from api.shapes import Query, Shape, of_the_query
 from api.views import ApiView, address
 from audit.selections import Selection
 from runtime import exports, ledgers
@@ -106,7 +106,8 @@ class LedgerBundle(ApiView):
         It is made while you wait: for a large ledger ask for an export as a job.
         """
         now = timezone.now()
-        wanted = Selected(data=request.query_params.dict()).wanted()
+        with of_the_query():
+            wanted = Selected(data=request.query_params.dict()).wanted()
         # On disk: a ledger has no bound. The file has no name, so nothing is left behind.
         file = tempfile.TemporaryFile()  # noqa: SIM115  (closed when the last byte was sent)
         try:

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from api.authentication import MembersOnly, PrincipalRequest
 from api.negotiation import AsAsked, TlogProof
-from api.shapes import Query, Shape, Slug, Thing
+from api.shapes import Query, Shape, Slug, Thing, of_the_query
 from api.views import ApiView
 from audit import following, queries
 from audit.queries import Inclusion
@@ -203,7 +203,8 @@ class EntryProof(ApiView):
         With `Accept: text/plain` or `?format=tlog-proof` it is one text (C2SP tlog-proof), with the
         signed and cosigned checkpoint in it.
         """
-        ProofQuery(data=request.query_params.dict()).is_valid(raise_exception=True)
+        with of_the_query():
+            ProofQuery(data=request.query_params.dict()).is_valid(raise_exception=True)
         found = ledgers.access_entry(entry, principal=request.user)
         if request.accepted_renderer.format == TlogProof.format:
             return Response(following.proof(found))

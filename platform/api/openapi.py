@@ -30,9 +30,12 @@ PROBLEM = {
 }
 FLAW = {
     "type": "object",
-    "description": "One thing that is wrong: `pointer` (RFC 6901) or `line` says where.",
+    "description": (
+        "One thing that is wrong: `pointer` (RFC 6901), `parameter` or `line` says where."
+    ),
     "properties": {
         "pointer": {"type": "string"},
+        "parameter": {"type": "string"},
         "code": {"type": "string"},
         "detail": {"type": "string"},
         "line": {"type": "integer"},

@@ -15,6 +15,8 @@ from audit.errors import Problem
 DEEPEST = 64
 LONGEST_JSON = 2 * 1024 * 1024
 LONGEST_NAME_SHOWN = 100
+LONGEST_INTEGER = 20  # characters; and what the reader keeps as an integer
+LEAST, MOST = -(2**63), 2**64 - 1
 UTF_8 = frozenset({"utf-8", "utf8"})
 
 
@@ -40,7 +42,9 @@ class JSONTooLarge(Problem):
 
 
 class StrictJSON(parsers.BaseParser):
-    """RFC 8259 JSON in UTF-8: no NaN, no NUL characters, no member twice, 2 MB, 64 levels deep."""
+    """RFC 8259 JSON in UTF-8: no NaN, no NUL characters, no member twice, no integer of more than
+    64 bits, 2 MB, 64 levels deep.
+    """
 
     media_type = "application/json"
 
@@ -74,11 +78,15 @@ def read(data: bytes) -> Any:
     on the last (RFC 8259, section 4).
     """
     try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise BodyMalformed(reason="it is not UTF-8") from None
+    try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as problem:
         raise BodyMalformed(reason=f"it is no JSON: {problem}") from None
     try:
-        _NAMES.decode(data.decode())
+        _NAMES.decode(text)
     except RecursionError:
         raise BodyMalformed(reason="it is nested too deep") from None
     return value
@@ -93,8 +101,15 @@ def _once_each(members: list[tuple[str, Any]]) -> None:
         names.remove(name)
 
 
-# Only for the names: numbers stay the texts that they are.
-_NAMES = json.JSONDecoder(object_pairs_hook=_once_each, parse_int=str, parse_float=str)
+def _whole(number: str) -> str:
+    """Refuse what would become a fraction, and no longer be what was sent."""
+    if len(number) > LONGEST_INTEGER or not LEAST <= int(number) <= MOST:
+        raise BodyMalformed(reason=f"the integer {number[:LONGEST_INTEGER]} has more than 64 bits")
+    return number
+
+
+# Only for names and sizes: numbers stay the texts that they are.
+_NAMES = json.JSONDecoder(object_pairs_hook=_once_each, parse_int=_whole, parse_float=str)
 
 
 def _shown(name: str) -> str:

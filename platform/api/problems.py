@@ -45,7 +45,8 @@ def body_of(problem: Exception) -> dict[str, Any] | None:
         known = body(problem.status, problem.code, str(problem), problem.details)
         return known if problem.status != 500 else None
     if isinstance(problem, exceptions.ValidationError):
-        errors = shapes.flattened(problem.detail)
+        is_query = isinstance(problem, shapes.QueryInvalid)
+        errors = (shapes.by_parameter if is_query else shapes.flattened)(problem.detail)
         return body(422, "invalid", "The request does not fit; see errors.", {"errors": errors})
     return _of_a_framework(problem)
 

@@ -63,7 +63,11 @@ class RunShown(serializers.ModelSerializer[Run]):
 
 
 class StepShown(serializers.ModelSerializer[Step]):
-    """One intent of a run, and what came of it."""
+    """One intent of a run, and what came of it.
+
+    `attempts` is how often it was begun: more than once where a worker died. Each beginning may
+    call a model or a tool several times; `usage.attempts` has how each of these calls went.
+    """
 
     reasons = serializers.ListField(child=serializers.CharField())
     intent = Thing()

@@ -1,11 +1,13 @@
-"""The only place that says what bodies and queries look like: strict types, no unknown fields."""
+"""The only place that says what bodies and queries look like: strict types, no unfit fields."""
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.http import QueryDict
 from rest_framework import serializers
 
 Errors = list[dict[str, str]]
@@ -14,25 +16,47 @@ _TYPE = "Expected {expected}."
 SLUG = r"^[a-z][a-z0-9._-]{0,62}\Z"
 
 
+class QueryInvalid(serializers.ValidationError):
+    """Parameters of the address do not fit: nothing of it is about a body."""
+
+
+@contextlib.contextmanager
+def of_the_query() -> Iterator[None]:
+    """What does not fit in the block is told by its parameter. Raises QueryInvalid."""
+    try:
+        yield
+    except serializers.ValidationError as problem:
+        raise QueryInvalid(problem.detail) from None
+
+
 class Shape(serializers.Serializer[Any]):
-    """Something a client sends. A field that is not named here is refused."""
+    """Something a client sends. A field that is not named here is refused, or given twice."""
 
     def to_internal_value(self, data: Any) -> Any:
         """The checked values. Raises ValidationError with all that is wrong."""
-        unknown = {
+        unfit = {
             str(name): [serializers.ErrorDetail("There is no such field.", code="unknown_field")]
             for name in (data if isinstance(data, Mapping) else ())
             if name not in self.fields
         }
+        unfit.update(_given_twice(data))
         try:
             values = super().to_internal_value(data)
         except serializers.ValidationError as problem:
             if isinstance(problem.detail, dict):
-                raise serializers.ValidationError({**problem.detail, **unknown}) from None
+                raise serializers.ValidationError({**problem.detail, **unfit}) from None
             raise
-        if unknown:
-            raise serializers.ValidationError(unknown)
+        if unfit:
+            raise serializers.ValidationError(unfit)
         return values
+
+
+def _given_twice(form: Any) -> dict[str, list[serializers.ErrorDetail]]:
+    """Of two parts of one name, a form would show the last alone."""
+    if not isinstance(form, QueryDict):
+        return {}
+    twice = serializers.ErrorDetail("It is given more than once.", code="given_twice")
+    return {str(name): [twice] for name, values in form.lists() if len(values) > 1}
 
 
 class Query(Shape):
@@ -128,6 +152,14 @@ def flattened(detail: Any, pointer: str = "") -> Errors:
     return [
         {"pointer": pointer, "code": getattr(m, "code", None) or "invalid", "detail": str(m)}
         for m in messages
+    ]
+
+
+def by_parameter(detail: Any) -> Errors:
+    """The same errors of a query, each with the parameter's name."""
+    return [
+        {"parameter": error.pop("pointer").partition("/")[2], **error}
+        for error in flattened(detail)
     ]
 
 

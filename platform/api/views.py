@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from api.authentication import PrincipalRequest
 from api.pagination import ByCursor
-from api.shapes import Query, Shape
+from api.shapes import Query, Shape, of_the_query
 from audit.errors import Problem
 
 Shown = type[BaseSerializer[Any]]
@@ -54,7 +54,8 @@ class ApiView(APIView):
     def asked(self, shape: type[Query] = Query) -> dict[str, Any]:
         """The query's filters. Raises ValidationError."""
         made = shape(data=self.request.query_params.dict())
-        made.is_valid(raise_exception=True)
+        with of_the_query():
+            made.is_valid(raise_exception=True)
         return made.filters()
 
     def page(self, rows: QuerySet[Any], shown: Shown) -> Response:

@@ -39,7 +39,7 @@ from countersign.celery import app as queue  # noqa: E402
 from gateway import connections  # noqa: E402
 from runtime import snapshot_loading  # noqa: E402
 from runtime.direct_calls import DirectCalls  # noqa: E402
-from runtime.snapshots import Snapshots  # noqa: E402
+from runtime.snapshots import OWN_VERSION, Snapshots  # noqa: E402
 
 CONNECTIONS = 8
 # A ledger or a configuration that takes longer counts as one that is not there.
@@ -114,7 +114,7 @@ async def lifespan(_: object) -> AsyncIterator[dict[str, DataPlane]]:
     async with contextlib.AsyncExitStack() as stack:
         pool = await stack.enter_async_context(_pool())
         stack.push_async_callback(connections.close)
-        commits = GroupCommit(pool)
+        commits = GroupCommit(pool, beside=OWN_VERSION)
         stack.push_async_callback(commits.aclose)
         snapshots = Snapshots(
             pool, lambda tenant: snapshot_loading.load(tenant, now=timezone.now())

@@ -117,7 +117,6 @@ DEFAULTS = {
 }
 """Defaults that would otherwise name a place on the machine where the page was written."""
 OUTCOMES = {
-    "limit_reached": "The run reached its limit of steps, tokens, cost or time.",
     "step_failed": "A step ended without a result, and nothing said why.",
     "answer_unusable": "The model's answers broke the agent version's contract three times.",
     "unknown_tool": "The model called a function that it was not offered.",

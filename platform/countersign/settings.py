@@ -78,6 +78,17 @@ GUARDIAN_MONKEY_PATCH_USER = False
 GUARDIAN_MONKEY_PATCH_GROUP = False
 
 
+# A database that can't be reached, or whose host went away, is given up; what the URL says wins.
+# (libpq has no bound for a server that holds the line and never answers.)
+LINE = {
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "2",
+    "tcp_user_timeout": "20000",
+}
+
+
 def _database() -> dict[str, Any]:
     parts = conninfo_to_dict(CONFIGURATION.DATABASE_URL or "postgresql:///countersign")
     size = CONFIGURATION.DATABASE_POOL_SIZE
@@ -96,7 +107,7 @@ def _database() -> dict[str, Any]:
         **known,
         # A kept connection may be one to a server that was restarted meanwhile.
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {**rest, **pool},
+        "OPTIONS": {**LINE, **rest, **pool},
     }
 
 

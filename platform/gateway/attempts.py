@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
@@ -28,9 +29,19 @@ from gateway.specs import EndpointSpec
 from tenants.outgoing import AddressRefused
 
 Answer = TypeVar("Answer")
+
+
+class OutOfTime(Problem):
+    """The model was given {seconds} seconds for its answer, and they are over."""
+
+    code = "out_of_time"
+    status = 504
+
+
 # After these the provider may have done the work; all others refused it, or were never reached.
 UNCERTAIN = {
-    kind.code for kind in (ProviderTimeout, ProviderMalformed, ProviderOversized, ProviderCut)
+    kind.code
+    for kind in (ProviderTimeout, ProviderMalformed, ProviderOversized, ProviderCut, OutOfTime)
 }
 
 
@@ -69,16 +80,31 @@ async def first_answer(
     endpoints: Sequence[EndpointSpec],
     ask: Callable[[EndpointSpec], Awaitable[Answer]],
     patience: Patience = PATIENCE,
+    *,
+    seconds: float | None = None,
 ) -> Answered[Answer]:
-    """Ask the endpoints in order until one answers.
+    """Ask the endpoints in order until one answers, for `seconds` in all.
 
     1. An endpoint is tried up to `patience.attempts` times, if its failure may pass (429, 5xx,
        connection, timeout), with full jitter between.
     2. Any other failure of the provider, or the last of these, moves on to the next endpoint.
     3. A refusal of the request itself is raised at once: it is the client's to mend.
-    Raises the last endpoint's problem, with `attempts` in its details.
+    Raises the last endpoint's problem, or OutOfTime, with `attempts` in its details.
     """
     attempts: list[str] = []
+    try:
+        async with asyncio.timeout(seconds):
+            return await _first(endpoints, ask, patience, attempts)
+    except TimeoutError:  # ours: a provider's own is a ProviderTimeout by here
+        raise OutOfTime(seconds=round(seconds or 0), attempts=attempts) from None
+
+
+async def _first(
+    endpoints: Sequence[EndpointSpec],
+    ask: Callable[[EndpointSpec], Awaitable[Answer]],
+    patience: Patience,
+    attempts: list[str],
+) -> Answered[Answer]:
     for place, endpoint in enumerate(endpoints, start=1):
         try:
             answer = await _patiently(endpoint, ask, patience, attempts)
@@ -103,6 +129,9 @@ async def _patiently(
             return await ask(endpoint)
         except (ProviderFailure, AddressRefused) as problem:
             attempts.append(f"{endpoint.slug}: {problem.code}")
+            raise
+        except asyncio.CancelledError:
+            attempts.append(f"{endpoint.slug}: {OutOfTime.code}")
             raise
 
     began = time.monotonic()

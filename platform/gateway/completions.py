@@ -59,16 +59,20 @@ async def complete(
     permit: Permit,
     intent: Intent,
     patience: Patience = PATIENCE,
+    seconds: float | None = None,
 ) -> Completion:
     """Ask the route's endpoints for one whole answer to an OpenAI chat request.
 
-    The permit is spent whatever happens. Raises PermitSpent, PermitMismatch, ModelIntentMismatch,
-    RouteUnsuitable, ModelRequestInvalid, and the last endpoint's ProviderFailure.
+    `seconds` bounds all its tries together. The permit is spent whatever happens. Raises
+    PermitSpent, PermitMismatch, ModelIntentMismatch, RouteUnsuitable, ModelRequestInvalid,
+    OutOfTime, and the last endpoint's ProviderFailure.
     """
     admission.admit(route, "chat", request, permit=permit, intent=intent)
     requests.check_chat(request)
     began = time.monotonic()
-    answered = await first_answer(route.endpoints, partial(_completed, request), patience)
+    answered = await first_answer(
+        route.endpoints, partial(_completed, request), patience, seconds=seconds
+    )
     endpoint, response = answered.endpoint, answered.answer
     return Completion(
         response=response,

@@ -61,18 +61,21 @@ async def embed(
     permit: Permit,
     intent: Intent,
     patience: Patience = PATIENCE,
+    seconds: float | None = None,
 ) -> Embedded:
     """Turn 1 to 2,048 texts into vectors by the route's endpoints.
 
-    The permit (for `arguments=requests.arguments(texts)`) is spent whatever happens. Raises
-    PermitSpent, PermitMismatch, ModelIntentMismatch, RouteUnsuitable, ModelRequestInvalid, and the
-    last endpoint's ProviderFailure.
+    `seconds` bounds all its tries together. The permit (for `arguments=requests.arguments(texts)`)
+    is spent whatever happens. Raises PermitSpent, PermitMismatch, ModelIntentMismatch,
+    RouteUnsuitable, ModelRequestInvalid, OutOfTime, and the last endpoint's ProviderFailure.
     """
     admission.admit(route, "embeddings", texts, permit=permit, intent=intent)
     if not 1 <= len(texts) <= MOST_TEXTS or not all(isinstance(t, str) and t for t in texts):
         raise ModelRequestInvalid(reason=f"the input must be 1 to {MOST_TEXTS} texts, none empty")
     began = time.monotonic()
-    answered = await first_answer(route.endpoints, partial(_embedded, texts), patience)
+    answered = await first_answer(
+        route.endpoints, partial(_embedded, texts), patience, seconds=seconds
+    )
     endpoint, answer = answered.endpoint, answered.answer
     reported = None if answer.tokens is None else {"prompt_tokens": answer.tokens}
 

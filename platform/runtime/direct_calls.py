@@ -43,7 +43,7 @@ from runtime.events import (
     IntentNames,
     names_of,
 )
-from runtime.snapshots import Offered, Snapshot
+from runtime.snapshots import ConfigurationUnavailable, Offered, Snapshot
 from tenants.principals import Principal
 
 FIRST_PAUSE_SECONDS = 0.02
@@ -64,6 +64,18 @@ class ApprovalNeeded(Problem):
     status = 403
 
 
+class ConfigurationChanged(Problem):
+    """The tenant's configuration changed while this was decided, so nothing was done."""
+
+    code = "configuration_changed"
+    status = 503
+
+    @property
+    def version(self) -> int:
+        """The version that it has now."""
+        return int(str(self.details["version"]))
+
+
 class OutcomeUnrecorded(Problem):
     """The model was called, but its answer is withheld, because it could not be recorded."""
 
@@ -74,7 +86,8 @@ class OutcomeUnrecorded(Problem):
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A model call that is asked for; `role` is the tenant's, `correlation` the request's id.
 
-    `witnesses` are the verifier keys of those whose cosignatures count.
+    `version` is of the configuration that it was judged by, and `witnesses` are the verifier keys
+    of those whose cosignatures count.
     """
 
     intent: CallModel
@@ -83,6 +96,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     route: Offered
     verdict: Verdict
     role: str
+    version: int
     correlation: UUID
     witnesses: tuple[str, ...] = ()
 
@@ -117,6 +131,7 @@ def ask(
         route=route,
         verdict=verdicts.at_once(verdict),
         role=snapshot.role,
+        version=snapshot.version,
         correlation=correlation,
         witnesses=snapshot.witnesses,
     )
@@ -138,15 +153,23 @@ class DirectCalls:
     async def admit(self, call: Call) -> BegunCall:
         """Record the decision and, where it allows the call, its beginning: one durable commit.
 
-        Raises CallDenied and ApprovalNeeded once the denial is recorded, and LedgerUnavailable.
+        The commit reads the configuration's version too: a call that was judged by an older one
+        does not go on, whatever was decided. Raises ConfigurationChanged then (`version` in its
+        details), CallDenied and ApprovalNeeded once the denial is recorded, LedgerUnavailable, and
+        ConfigurationUnavailable.
         """
         decision = _draft(call, decided(call.intent, call.route.resource, call.verdict))
         if call.verdict.outcome != "allowed":
-            await self._commits.record_many(call.role, [decision])
+            _check_version(call, await self._commits.commit(call.role, [decision]))
             raise _refusal(call)
         names = names_of(call.intent, call.subject.commitment(as_json(call.intent)), decision.id)
         begun = _draft(call, EffectBegun(**names))
-        await self._commits.record_many(call.role, [decision, begun])
+        version = await self._commits.commit(call.role, [decision, begun])
+        try:
+            _check_version(call, version)
+        except (ConfigurationChanged, ConfigurationUnavailable) as problem:
+            await self.settle(call, [EffectFailed(code=problem.code, **names)])
+            raise
         permit = permits.mint(call.intent, decision.id, awaits=call.verdict.awaits)
         return BegunCall(call, permit, self, names, entry=begun.id)
 
@@ -183,6 +206,13 @@ class DirectCalls:
         """Wait until every call that ended is settled, or could not be."""
         if self._settling:
             await asyncio.wait(self._settling)
+
+
+def _check_version(call: Call, newest: int | None) -> None:
+    if newest is None:
+        raise ConfigurationUnavailable
+    if newest != call.version:
+        raise ConfigurationChanged(version=newest)
 
 
 def _draft(call: Call, event: Event) -> Draft:

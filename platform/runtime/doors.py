@@ -12,7 +12,7 @@ import msgspec
 from audit.errors import Problem
 from gateway import completions, portal, requests
 from gateway import queries as gateway_queries
-from gateway.attempts import may_have_acted
+from gateway.attempts import OutOfTime, may_have_acted
 from gateway.embeddings import Embedded
 from gateway.events import ModelCallFailed
 from gateway.requests import Prompt
@@ -25,6 +25,7 @@ from retrieval.models import Collection
 from retrieval.queries import CollectionUnknown
 from runtime import embedding, toolbox, tools, validation
 from runtime.embedding import Asker
+from runtime.limits import LimitReached
 from runtime.models import Effect, Run, Step, StepState, Tool
 from runtime.outcomes import Outcome, refusal
 from runtime.queries import authors_of, requester_of
@@ -74,54 +75,81 @@ def _tool(intent: Intent) -> Tool | None:
 
 
 def act(
-    intent: Intent, transcript: Transcript, permit: Permit, *, step: Step, key: str, now: datetime
+    intent: Intent,
+    transcript: Transcript,
+    permit: Permit,
+    *,
+    step: Step,
+    key: str,
+    now: datetime,
+    seconds: float,
 ) -> Outcome:
-    """Perform the intent through its door; what goes wrong out there is an outcome, no error."""
+    """Perform the intent through its door; what goes wrong out there is an outcome, no error.
+
+    It is cut off after `seconds`, when the run reaches its limit.
+    """
     if intent.action == "call_model":
-        return _call_model(intent, transcript, permit)
+        return _call_model(intent, transcript, permit, seconds)
     call = transcript.pending_call()
     call_id = call.id if call else ""
     facts: dict[str, Any] = {}
+    tries: list[str] = []
     try:
         if intent.action == "use_tool":
-            answer = _use_tool(intent, permit, key, step)
-            value, facts = answer.value, {"reference": answer.reference}
+            answer = _use_tool(intent, permit, step, key=key, seconds=seconds, tries=tries)
+            value = answer.value
+            facts = {"reference": answer.reference, "facts": {"attempts": tries}}
         else:
-            value, facts = _search(intent, transcript, permit, step, now)
+            asker = _asker(intent, step.run, now, seconds)
+            value, facts = _search(intent, transcript, permit, step, asker)
+    except (OutOfTime, tools.ToolCut):
+        return _failed(intent, step, call_id, LimitReached(limit="seconds"), tries)
     except Problem as problem:
-        return _failed(intent, step, call_id, problem)
+        return _failed(intent, step, call_id, problem, tries)
     origin = f"{intent.action}:{intent.resource}"
     turn = ResultTurn(call=call_id, origin=origin, value=value)
     return Outcome(state=StepState.ENDED, turn=turn, **facts)
 
 
-def _failed(intent: Intent, step: Step, call: str, problem: Problem) -> Outcome:
+def _failed(intent: Intent, step: Step, call: str, problem: Problem, tries: list[str]) -> Outcome:
     """A tool that may have acted is unknown: so is one that failed after an earlier try died."""
     died_before = step.attempts > 1 and intent.action == "use_tool" and writes(intent)
     if died_before or isinstance(problem, tools.EffectUncertain):
-        code, facts = tools.EffectUncertain.code, {"problem": str(problem)}
+        code = tools.EffectUncertain.code
+        facts = {"problem": str(problem), "attempts": tries}
         return Outcome(state=StepState.UNKNOWN, turn=None, code=code, facts=facts)
     turn = refusal(call, problem.code, str(problem))
-    return Outcome(state=StepState.FAILED, turn=turn, code=problem.code)
+    facts = {"attempts": tries}
+    return Outcome(state=StepState.FAILED, turn=turn, code=problem.code, facts=facts)
 
 
-def _use_tool(intent: Intent, permit: Permit, key: str, step: Step) -> tools.Answer:
+def _use_tool(
+    intent: Intent, permit: Permit, step: Step, *, key: str, seconds: float, tries: list[str]
+) -> tools.Answer:
     """Call the tool that was decided on: one that was changed a moment ago is another."""
     tool = _tool(intent)
     if tool is None or toolbox.sha256_of(tool) != step.tool_sha256:
         raise ToolChanged(tool=intent.resource)
     spec = toolbox.spec_of(tool)
-    return portal.call(tools.use, spec, permit=permit, intent=intent, idempotency_key=key)
+    return portal.call(
+        tools.use,
+        spec,
+        permit=permit,
+        intent=intent,
+        idempotency_key=key,
+        seconds=seconds,
+        tries=tries,
+    )
 
 
 def _search(
-    intent: Intent, transcript: Transcript, permit: Permit, step: Step, now: datetime
+    intent: Intent, transcript: Transcript, permit: Permit, step: Step, asker: Asker
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The passages as the model gets them; what embedding took, and the entry of what was found."""
     collection = Collection.objects.filter(slug=intent.resource).first()
     if collection is None:
         raise CollectionUnknown(collection=intent.resource)
-    embed, used = embedding.through(collection.embedding_route, _asker(intent, step.run, now)), []
+    embed, used = embedding.through(collection, asker), []
 
     def counted(texts: Sequence[str]) -> Embedded:
         embedded = embed(texts)
@@ -150,7 +178,7 @@ def _search(
     }
 
 
-def _asker(intent: Intent, run: Run, now: datetime) -> Asker:
+def _asker(intent: Intent, run: Run, now: datetime, seconds: float) -> Asker:
     return Asker(
         principal=requester_of(run),
         correlation=run.pk,
@@ -161,6 +189,7 @@ def _asker(intent: Intent, run: Run, now: datetime) -> Asker:
         run=intent.run,
         step=intent.step,
         on_behalf_of=intent.on_behalf_of,
+        seconds=seconds,
     )
 
 
@@ -176,11 +205,21 @@ def _shown(ref: str, hit: search.Found) -> dict[str, Any]:
     }
 
 
-def _call_model(intent: Intent, transcript: Transcript, permit: Permit) -> Outcome:
+def _call_model(intent: Intent, transcript: Transcript, permit: Permit, seconds: float) -> Outcome:
     request, began = transcript.chat_request(), monotonic()
     try:
-        spec = gateway_queries.route_spec(intent.resource)
-        completion = portal.call(completions.complete, spec, request, permit=permit, intent=intent)
+        completion = portal.call(
+            completions.complete,
+            gateway_queries.route_spec(intent.resource),
+            request,
+            permit=permit,
+            intent=intent,
+            seconds=seconds,
+        )
+    except OutOfTime as problem:
+        reached = LimitReached(limit="seconds", attempts=problem.details["attempts"])
+        prompt = requests.prompt_of(request, intent.agent_version)
+        return _unanswered(intent, reached, prompt, monotonic() - began)
     except Problem as problem:
         prompt = requests.prompt_of(request, intent.agent_version)
         return _unanswered(intent, problem, prompt, monotonic() - began)

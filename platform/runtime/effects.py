@@ -13,7 +13,7 @@ from audit.states import State
 from governance import approvals, decisions
 from governance.decisions import Allowed, Denied, Held
 from governance.permits import Permit
-from runtime import doors, interruptions, leases, resources, waiting
+from runtime import doors, interruptions, leases, limits, resources, waiting
 from runtime.events import (
     EffectBegun,
     EffectEnded,
@@ -246,8 +246,9 @@ def _begin(taking: Taking, step: Step | None, decision: Allowed) -> tuple[Step, 
 def perform(taking: Taking, step: Step, permit: Permit) -> Outcome:
     """Act, with no transaction open across the network, and record how it ended.
 
-    A run that was cancelled meanwhile still gets its outcome. Raises LeaseLost where somebody
-    else took the run meanwhile: their result stands, and this one is dropped.
+    What still goes on when the run's time is over is cut off. A run that was cancelled meanwhile
+    still gets its outcome. Raises LeaseLost where somebody else took the run meanwhile: their
+    result stands, and this one is dropped.
     """
     began = monotonic()
     with leases.kept(taking.run, now=taking.now, alone_for=doors.alone_for(taking.intent)):
@@ -258,6 +259,7 @@ def perform(taking: Taking, step: Step, permit: Permit) -> Outcome:
             step=step,
             key=idempotency_key(step),
             now=taking.now,
+            seconds=limits.seconds_left(taking.run, now=taking.now),
         )
     took = timedelta(seconds=monotonic() - began)
     with transaction.atomic(durable=True):

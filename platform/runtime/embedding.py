@@ -16,6 +16,8 @@ from gateway.embeddings import Embedded
 from governance.intents import CallModel
 from governance.permits import Permit
 from governance.verdicts import Authors
+from retrieval.embedding import require_model
+from retrieval.models import Collection
 from runtime import acts
 from runtime.acts import Act, Begun, Done
 from tenants import isolation
@@ -34,7 +36,8 @@ class EmbeddingDenied(Problem):
 class Asker(msgspec.Struct, frozen=True, kw_only=True):
     """For whom texts are embedded: a principal alone, or an agent's run on a requester's behalf.
 
-    `correlation` is the run's, or that of the act which the embedding is part of.
+    `correlation` is the run's, or that of the act which the embedding is part of. `seconds` is how
+    long each call may take, where that is bounded.
     """
 
     principal: Principal
@@ -46,13 +49,15 @@ class Asker(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None = None
     step: int | None = None
     on_behalf_of: str | None = None
+    seconds: float | None = None
 
 
-def through(route: str, asker: Asker) -> Embed:
-    """A function that embeds texts through `route`, each call decided and recorded.
+def through(collection: Collection, asker: Asker) -> Embed:
+    """A function that embeds texts through the collection's route, each call decided and recorded.
 
-    Its calls raise EmbeddingDenied (nobody can wait for a reviewer here), RouteUnknown, and the
-    gateway's problems; LedgerBehind where a policy asks to wait for the ledger.
+    A model that is not the collection's is sent nothing. Its calls raise EmbeddingMismatch,
+    EmbeddingDenied (nobody can wait for a reviewer here), RouteUnknown, OutOfTime, the
+    gateway's other problems, and LedgerBehind where a policy asks to wait for the ledger.
     """
 
     def embed(texts: Sequence[str]) -> Embedded:
@@ -61,19 +66,23 @@ def through(route: str, asker: Asker) -> Embed:
             principal_kind="agent" if asker.agent else asker.principal.kind,
             principal=asker.agent or asker.principal.id,
             agent_version=asker.agent_version,
-            resource=route,
+            resource=collection.embedding_route,
             arguments=requests.arguments(list(texts)),
             run=asker.run,
             step=asker.step,
             on_behalf_of=asker.on_behalf_of,
         )
-        return _perform(intent, texts, asker)
+        return _perform(intent, texts, asker, collection)
 
     return embed
 
 
-def _perform(intent: CallModel, texts: Sequence[str], asker: Asker) -> Embedded:
+def _perform(
+    intent: CallModel, texts: Sequence[str], asker: Asker, collection: Collection
+) -> Embedded:
     spec = gateway_queries.route_spec(intent.resource)
+    # All endpoints of an embeddings route have the same model and dimensions.
+    require_model(collection, spec.endpoints[0].model, spec.endpoints[0].dimensions)
     act = Act(
         intent=intent,
         principal=asker.principal,
@@ -87,7 +96,14 @@ def _perform(intent: CallModel, texts: Sequence[str], asker: Asker) -> Embedded:
         raise EmbeddingDenied(route=intent.resource, reason=reason)
 
     def embed(permit: Permit) -> tuple[Embedded, Done]:
-        embedded = portal.call(embeddings.embed, spec, list(texts), permit=permit, intent=intent)
+        embedded = portal.call(
+            embeddings.embed,
+            spec,
+            list(texts),
+            permit=permit,
+            intent=intent,
+            seconds=asker.seconds,
+        )
         facts = {"model": embedded.model, "version": embedded.version, "count": len(texts)}
         return embedded, Done(canonical.digest(facts), (embedded.event,))
 

@@ -38,12 +38,8 @@ def ingest(document_id: UUID, *, now: datetime) -> None:
         ingestion.give_up(document)
         return
     uploader = principal_named(document.uploaded_by_kind, document.uploaded_by)
-    route = document.collection.embedding_route
-    ingestion.ingest(
-        document_id,
-        embed=embedding.through(route, Asker(principal=uploader, correlation=document_id, now=now)),
-        now=now,
-    )
+    asker = Asker(principal=uploader, correlation=document_id, now=now)
+    ingestion.ingest(document_id, embed=embedding.through(document.collection, asker), now=now)
 
 
 def upload(

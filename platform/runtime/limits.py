@@ -20,8 +20,19 @@ class LimitsInvalid(Problem):
     status = 422
 
 
+class LimitReached(Problem):
+    """The run reached its limit of {limit}."""
+
+    code = "limit_reached"
+    status = 409
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The bounds of one run. `seconds` is wall time since it was started, waiting included."""
+    """The bounds of one run.
+
+    `seconds` is wall time since it was started, waiting included; a call of a model or a tool that
+    still goes on when they are over is cut off.
+    """
 
     steps: Positive = 24
     tokens: Positive = 200_000
@@ -37,8 +48,13 @@ def parse(value: dict[str, Any]) -> Limits:
         raise LimitsInvalid(reason=str(problem)) from None
 
 
-def exceeded(run: Run, *, steps: int, now: datetime) -> str | None:
-    """The name of the limit that `run` has reached, or None."""
+def seconds_left(run: Run, *, now: datetime) -> float:
+    """How much of its wall time is left to `run`: so long may what it does now take."""
+    return parse(run.version.limits).seconds - (now - run.created_at).total_seconds()
+
+
+def exceeded(run: Run, *, steps: int, now: datetime) -> LimitReached | None:
+    """The limit that `run` has reached, or None."""
     limits = parse(run.version.limits)
     used = {
         "steps": (steps, limits.steps),
@@ -46,4 +62,5 @@ def exceeded(run: Run, *, steps: int, now: datetime) -> str | None:
         "cost_micros": (run.cost_micros, limits.cost_micros),
         "seconds": (int((now - run.created_at).total_seconds()), limits.seconds),
     }
-    return next((name for name, (value, limit) in used.items() if value >= limit), None)
+    reached = (name for name, (value, limit) in used.items() if value >= limit)
+    return next((LimitReached(limit=name) for name in reached), None)

@@ -6,18 +6,13 @@ from datetime import datetime
 
 from audit.events import SYSTEM
 from governance import policy_sets
-from governance.models import PolicySet
 from tenants import directory, isolation, members
 from tenants.models import Membership, Role, Tenant
 
 
 def create_tenant(slug: str, *, name: str, now: datetime) -> Tenant:
-    """A tenant with the default policies. Raises TenantInvalid."""
-    tenant = directory.create(slug, name=name, now=now)
-    with isolation.acting_for(tenant):
-        if not PolicySet.objects.exists():
-            policy_sets.begin(now)
-    return tenant
+    """A tenant with the default policies, or none at all. Raises TenantInvalid, TenantTaken."""
+    return directory.create(slug, name=name, now=now, furnish=lambda: policy_sets.begin(now))
 
 
 def add_first_admin(

@@ -185,9 +185,15 @@ def _why_it_cannot_go_on(run: Run, transcript: Transcript, now: datetime) -> tup
         reason = step.usage.get("problem") or " ".join(step.reasons)
         return step.error_code or "step_failed", reason
     if _repairs(transcript) > REPAIRS:
-        return "answer_unusable", "The model's answers could not be used."
+        return "answer_unusable", f"The model's answers could not be used: {_flaw(transcript)}"
     limit = limits.exceeded(run, steps=len(transcript.turns), now=now)
-    return ("limit_reached", f"The run reached its limit of {limit}.") if limit else None
+    return (limit.code, str(limit)) if limit else None
+
+
+def _flaw(transcript: Transcript) -> str:
+    """What was wrong with the last answer."""
+    last = transcript.turns[-1]
+    return last.problem if isinstance(last, CorrectionTurn) else ""
 
 
 def _repairs(transcript: Transcript) -> int:

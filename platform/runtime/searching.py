@@ -75,7 +75,7 @@ def find(
         found = search.find(
             collection,
             query,
-            embed=embedding.through(collection.embedding_route, asker),
+            embed=embedding.through(collection, asker),
             permit=permit,
             intent=intent,
             limit=limit,

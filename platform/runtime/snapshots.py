@@ -1,7 +1,10 @@
 """The only place that keeps what the data plane knows of a tenant: immutable, replaced as a whole.
 
 A tenant's snapshot is loaded when it is first asked for, and again when the tenant's configuration
-version has changed; one query for all tenants looks for that. A snapshot that can't be confirmed
+version has changed; one query for all tenants looks for that. What is decided by a snapshot is
+recorded together with a look at the version (`OWN_VERSION`), and decided anew where that is newer;
+what is not recorded asks for the `newest`. So a change holds, in every process, for whatever is
+asked after it was committed. A snapshot that can't be confirmed
 any more is used for a few seconds; then the tenant's calls are refused: silence denies.
 """
 
@@ -32,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
 LONGEST_UNCONFIRMED_SECONDS = 3.0
+# The load that is under way may have begun before the change; the next one has not.
+LOADS = 3
 
 VERSIONS = """
 SELECT tenant.slug, tenant.configuration_version, array_remove(array_agg(domain.domain), NULL)
@@ -39,6 +44,15 @@ FROM public.tenants_tenant AS tenant
 LEFT JOIN public.tenants_domain AS domain ON domain.tenant_id = tenant.id
 WHERE tenant.ready_at IS NOT NULL
 GROUP BY tenant.id
+"""
+
+
+VERSION = """
+SELECT configuration_version FROM public.tenants_tenant
+WHERE slug = %s AND ready_at IS NOT NULL
+"""
+OWN_VERSION = """
+SELECT configuration_version FROM public.tenants_tenant WHERE role_name = current_user
 """
 
 
@@ -147,6 +161,30 @@ class Snapshots:
         if tenant in self._loading:
             await asyncio.wait([self._loading[tenant]])
         return await self.of(tenant)
+
+    async def newest(self, tenant: str) -> Snapshot | None:
+        """The tenant's snapshot as of now, at the price of a round trip to the database.
+
+        Raises what `of` raises.
+        """
+        try:
+            async with asyncio.timeout(LONGEST_UNCONFIRMED_SECONDS), self._pool.connection() as one:
+                row = await (await one.execute(VERSION, [tenant])).fetchone()
+        except (psycopg.Error, PoolTimeout, OSError):
+            raise ConfigurationUnavailable from None
+        return await self.since(tenant, row[0]) if row else None
+
+    async def since(self, tenant: str, version: int) -> Snapshot | None:
+        """The tenant's snapshot of this configuration version, or of a later one.
+
+        Raises what `of` raises.
+        """
+        for _ in range(LOADS):
+            found = await self.of(tenant)
+            if found is None or found.version >= version:
+                return found
+            await asyncio.wait([self._reload(tenant)])
+        raise ConfigurationUnavailable
 
     @contextlib.asynccontextmanager
     async def kept_fresh(self) -> AsyncIterator[None]:

@@ -15,6 +15,7 @@ from audit import canonical, ledger
 from audit.errors import Problem
 from governance import policy_sets
 from governance.evidence import storable
+from governance.validation import PolicyInvalid
 from runtime import schemas as json_schemas
 from runtime.events import ToolAdded, ToolChanged, ToolRemoved
 from runtime.models import TOOL_SLUG, Effect, Tool
@@ -55,6 +56,13 @@ class ToolTaken(Problem):
     """There is a tool {tool} already."""
 
     code = "tool_taken"
+    status = 409
+
+
+class ToolInUse(Problem):
+    """The policies name the tool {tool}, so it can't be removed: change them first, at {where}."""
+
+    code = "tool_in_use"
     status = 409
 
 
@@ -121,13 +129,21 @@ def change(tool: Tool, definition: Definition, *, by: Principal, now: datetime) 
 def remove(tool: Tool, *, by: Principal, now: datetime) -> None:
     """End the tool; policies that name its arguments must be changed first.
 
-    Raises PolicyInvalid, NotPermitted.
+    Raises ToolInUse, NotPermitted.
     """
     by.require("admin", "builder")
     with transaction.atomic():
         tool.delete()
         ledger.record(ToolRemoved(tool=tool.slug), actor=by.actor)
-        _refit(by, now)
+        try:
+            _refit(by, now)
+        except PolicyInvalid as problem:
+            raise _in_use(tool, problem.details["errors"]) from None
+
+
+def _in_use(tool: Tool, errors: Any) -> ToolInUse:
+    named = [f"line {error['line']} ({error['policy']})" for error in errors]
+    return ToolInUse(tool=tool.slug, where=", ".join(named), errors=errors)
 
 
 def schemas() -> dict[str, dict[str, Any]]:

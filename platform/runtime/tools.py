@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
@@ -21,6 +21,7 @@ from tenants import outgoing
 
 PLACE = re.compile(r"{([A-Za-z_][A-Za-z0-9_]*)}")
 LONGEST_URL = 8_000
+LATE = "the run's time was over before it had answered"
 ELSEWHERE = "it would lead to another address"
 REDIRECTED = "it answered with a redirect, and redirects are not followed"
 LONGEST_MESSAGE = 500
@@ -69,6 +70,12 @@ class ToolTimeout(ToolFailed):
     status = 504
 
 
+class ToolCut(ToolTimeout):
+    """The tool {tool} had not answered when the run's time was over."""
+
+    code = "tool_cut"
+
+
 class ToolAnswerUnusable(ToolFailed):
     """The tool {tool} answered, but not usably: {reason}."""
 
@@ -89,29 +96,68 @@ class EffectUncertain(Problem):
     status = 502
 
 
-async def use(spec: ToolSpec, *, permit: Permit, intent: Intent, idempotency_key: str) -> Answer:
+async def use(
+    spec: ToolSpec,
+    *,
+    permit: Permit,
+    intent: Intent,
+    idempotency_key: str,
+    seconds: float | None = None,
+    tries: list[str] | None = None,
+) -> Answer:
     """Call the tool with the intent's arguments and return what it answered.
 
-    The key is the same over all tries. What reads, or is repeatable, is tried up to 3 times.
-    Raises ToolFailed and its kinds where it certainly did not act (or only reads), and
-    EffectUncertain where nobody can tell: after one try of which nobody can tell, the refusal of
-    a later one proves nothing.
+    The key is the same over all tries. What reads, or is repeatable, is tried up to 3 times, and
+    all tries together are cut off after `seconds`; how each went is put into `tries`, as
+    `tool: outcome`. Raises ToolFailed and its kinds, or AddressRefused, where it certainly did not
+    act (or only reads), and EffectUncertain where nobody can tell: after one try of which nobody
+    can tell, the refusal of a later one proves nothing.
     """
     permit.spend(intent)
     request = _request(spec, intent.arguments)
+    try:
+        async with asyncio.timeout(seconds):
+            return await _tried(spec, request, idempotency_key, [] if tries is None else tries)
+    except TimeoutError:  # ours: a try's own is a ToolTimeout by here
+        raise _cut(spec) from None
+
+
+def _cut(spec: ToolSpec) -> Problem:
+    return ToolCut(tool=spec.slug) if spec.reads else EffectUncertain(tool=spec.slug, reason=LATE)
+
+
+async def _tried(
+    spec: ToolSpec,
+    request: tuple[URL, dict[str, Any] | None],
+    idempotency_key: str,
+    tries: list[str],
+) -> Answer:
     doubt: Problem | None = None
     for attempt in range(ATTEMPTS if spec.repeatable or spec.reads else 1):
         if attempt:
             await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
         try:
-            return await _try(spec, request, idempotency_key)
+            return await _noted(_try(spec, request, idempotency_key), spec, tries)
         except (ToolTimeout, EffectUncertain) as problem:
             doubt = problem
-        except ToolFailed as problem:
+        except (ToolFailed, outgoing.AddressRefused) as problem:
             if doubt is None or spec.reads:
                 raise
             doubt = problem
     raise _given_up(spec, doubt) from doubt
+
+
+async def _noted(coming: Awaitable[Answer], spec: ToolSpec, tries: list[str]) -> Answer:
+    try:
+        answer = await coming
+    except Problem as problem:
+        tries.append(f"{spec.slug}: {problem.code}")
+        raise
+    except asyncio.CancelledError:
+        tries.append(f"{spec.slug}: {ToolCut.code}")
+        raise
+    tries.append(f"{spec.slug}: answered")
+    return answer
 
 
 def _given_up(spec: ToolSpec, last: Problem | None) -> Problem:
@@ -157,8 +203,6 @@ async def _try(spec: ToolSpec, request: tuple[URL, dict[str, Any] | None], key: 
         raise ToolTimeout(tool=spec.slug, seconds=spec.timeout_seconds) from None
     except aiohttp.ClientConnectorError:
         raise ToolFailed(tool=spec.slug, reason="it can't be reached") from None
-    except outgoing.AddressRefused as problem:
-        raise ToolFailed(tool=spec.slug, reason=str(problem)) from None
     except outgoing.RedirectRefused:
         raise ToolFailed(tool=spec.slug, reason=REDIRECTED) from None
     except aiohttp.ClientError as problem:

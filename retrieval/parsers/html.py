@@ -14,6 +14,9 @@ from retrieval.parsers.protocol import NotWhatItSays
 _TAG = re.compile(r"<(?:!doctype html|[a-z][a-z0-9]*[\s>/])", re.IGNORECASE)
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset=["']?([a-z0-9_:-]+)""", re.IGNORECASE)
 _UNREAD = frozenset({"script", "style", "noscript", "template", "svg", "head", "-comment"})
+_NOT_SHOWN = re.compile(
+    r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE
+)
 _LEVELS = {f"h{level}": level for level in range(1, 7)}
 _INLINE = re.compile(
     "a|abbr|b|bdi|bdo|cite|code|data|del|dfn|em|font|i|ins|kbd|label|mark|q|s|samp|small|span|"
@@ -23,7 +26,11 @@ _KINDS: dict[str, Kind] = {"li": "list", "dt": "list", "dd": "list", "pre": "cod
 
 
 class HtmlParser:
-    """What a reader of the page sees as text; scripts and styles are dropped."""
+    """What a reader of the page sees as text: no scripts, styles and hidden elements.
+
+    Hidden is what says so itself (`hidden`, or `display: none` and `visibility: hidden` in its
+    `style`): style sheets are not read. What `aria-hidden` keeps from screen readers is seen.
+    """
 
     kind = "html"
     suffixes: tuple[str, ...] = (".html", ".htm")
@@ -77,11 +84,22 @@ def _walk(root: LexborNode | None) -> Iterator[tuple[LexborNode, bool]]:
     stack: list[tuple[LexborNode, bool]] = [(root, True)] if root is not None else []
     while stack:
         node, entered = stack.pop()
+        if entered and _is_hidden(node):
+            continue
         yield node, entered
         if not entered or node.tag in _UNREAD:
             continue
         stack.append((node, False))
         stack.extend((child, True) for child in reversed(list(node.iter(include_text=True))))
+
+
+def _is_hidden(node: LexborNode) -> bool:
+    if (node.tag or "-").startswith("-"):  # text, a comment: only elements have attributes
+        return False
+    attributes = node.attributes
+    if "hidden" in attributes:
+        return (attributes["hidden"] or "").lower() != "until-found"
+    return bool(_NOT_SHOWN.search(attributes.get("style") or ""))
 
 
 class _Page:

@@ -11,10 +11,13 @@ from markdown_it.token import Token
 from retrieval.blocks import Block, Kind, Outline, one_line, table_texts
 from retrieval.decoding import decode
 from retrieval.parsers import html
-from retrieval.parsers.protocol import NotWhatItSays
+from retrieval.parsers.protocol import DocumentNestedTooDeep, NotWhatItSays
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n.*?\n---[ \t]*(?:\n|\Z)", re.DOTALL)
-_GRAMMAR = MarkdownIt("commonmark").enable("table")
+DEEPEST = 60
+"""Levels of quotes, lists and their items; what is deeper, the library leaves out silently."""
+_GRAMMAR = MarkdownIt("commonmark", {"maxNesting": DEEPEST}).enable("table")
+_CONTAINERS = frozenset({"blockquote_open", "list_item_open"})
 
 
 class MarkdownParser:
@@ -29,10 +32,15 @@ class MarkdownParser:
         self._text(content)
 
     def parse(self, content: bytes) -> list[Block]:
-        """One block a paragraph, list item, table row or listing, under its headings."""
+        """One block a paragraph, list item, table row or listing, under its headings.
+
+        Raises `DocumentNestedTooDeep`.
+        """
         text = _FRONT_MATTER.sub("", self._text(content).replace("\r\n", "\n"))
-        outline = Outline()
-        _read(iter(_GRAMMAR.parse(text)), outline)
+        outline, tokens = Outline(), _GRAMMAR.parse(text)
+        if any(token.type in _CONTAINERS and token.level + 1 >= DEEPEST for token in tokens):
+            raise DocumentNestedTooDeep(levels=DEEPEST)
+        _read(iter(tokens), outline)
         return outline.finish()
 
     def _text(self, content: bytes) -> str:

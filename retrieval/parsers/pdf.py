@@ -9,9 +9,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from pypdf import PdfReader
+from pypdf.errors import LimitReachedError
 
 from retrieval.blocks import Block, Outline, one_line
-from retrieval.parsers.protocol import DocumentEncrypted, DocumentTooLong, NotWhatItSays
+from retrieval.parsers.protocol import (
+    DocumentEncrypted,
+    DocumentExpandsTooFar,
+    DocumentTooLong,
+    NotWhatItSays,
+)
 
 MAX_PAGES = 2_000
 _HEADER_WITHIN_BYTES = 1024
@@ -39,18 +45,26 @@ class PdfParser:
     def parse(self, content: bytes) -> list[Block]:
         """One block a paragraph, as far as the lines show where one ends.
 
-        Raises `DocumentEncrypted` where a password is needed to open it, `DocumentTooLong`.
+        Raises `DocumentEncrypted` where a password is needed to open it, `DocumentTooLong`,
+        `DocumentExpandsTooFar` where a stream unpacks to more than pypdf's bounds.
         """
         self.check(content)
-        reader = PdfReader(io.BytesIO(content))
-        if reader.is_encrypted and not reader.decrypt(""):
-            raise DocumentEncrypted
-        if len(reader.pages) > MAX_PAGES:
-            raise DocumentTooLong(limit=MAX_PAGES, unit="pages")
-        pages = [_lines(page.extract_text()) for page in reader.pages]
-        paragraphs = [_paragraphs(page) for page in _without_running_lines(pages)]
-        _mend_page_breaks(paragraphs)
-        return _blocks(paragraphs)
+        try:
+            return _read(content)
+        except LimitReachedError as bound:
+            raise DocumentExpandsTooFar from bound
+
+
+def _read(content: bytes) -> list[Block]:
+    reader = PdfReader(io.BytesIO(content))
+    if reader.is_encrypted and not reader.decrypt(""):
+        raise DocumentEncrypted
+    if len(reader.pages) > MAX_PAGES:
+        raise DocumentTooLong(limit=MAX_PAGES, unit="pages")
+    pages = [_lines(page.extract_text()) for page in reader.pages]
+    paragraphs = [_paragraphs(page) for page in _without_running_lines(pages)]
+    _mend_page_breaks(paragraphs)
+    return _blocks(paragraphs)
 
 
 def _lines(text: str) -> list[str]:

@@ -37,7 +37,7 @@ class DocumentCorrupt(Problem):
 
 
 class DocumentExpandsTooFar(Problem):
-    """The document is an archive that unpacks to far more than a document holds."""
+    """The document unpacks to far more than a document holds."""
 
     code = "document_expands_too_far"
     status = 422
@@ -47,6 +47,13 @@ class DocumentTooLong(Problem):
     """The document is too long: it has more than {limit} {unit}."""
 
     code = "document_too_long"
+    status = 422
+
+
+class DocumentNestedTooDeep(Problem):
+    """The document has text nested deeper than {levels} levels, which would not be read."""
+
+    code = "document_nested_too_deep"
     status = 422
 
 

@@ -75,6 +75,44 @@ def test_a_member_that_is_there_twice_is_named(dave: Caller, body: bytes, name: 
 
 
 @pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b'{"slug": "\xff", "name": "X"}', "it is not UTF-8"),
+        (
+            b'{"slug": "x", "name": "X", "n": %d}' % 10**30,
+            "the integer 10000000000000000000 has more than 64 bits",
+        ),
+        (b'{"n": -%s}' % (b"9" * 300), "the integer -9999999999999999999 has more than 64 bits"),
+    ],
+    ids=["utf-8", "large", "endless"],
+)
+def test_what_is_wrong_with_a_body_is_told_in_plain_words(
+    dave: Caller, body: bytes, why: str
+) -> None:
+    answer = dave.post("agents", body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "body_malformed")
+    assert answer.json()["detail"] == f"The request's body can't be used: {why}."
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter"),
+    [
+        ("runs?page_size=many", "page_size"),
+        ("documents?state=odd", "state"),
+        ("agents?nmae=x", "nmae"),
+        ("ledger/export?after=noon", "after"),
+    ],
+)
+def test_a_flaw_of_the_address_is_told_by_its_parameter(
+    alice: Caller, path: str, parameter: str
+) -> None:
+    answer = alice.get(path)
+    assert answer.status_code == 422
+    (flaw,) = answer.json()["errors"]
+    assert (flaw["parameter"], "pointer" in flaw) == (parameter, False)
+
+
+@pytest.mark.parametrize(
     ("charset", "status"),
     [("utf-8", 201), ('"UTF-8"', 201), ("latin-1", 415), ("utf-16", 415), ("nonsense", 415)],
 )

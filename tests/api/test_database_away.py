@@ -103,6 +103,15 @@ def test_a_silent_database_is_away_until_it_speaks(line: Line) -> None:
     wait_until_well()
 
 
+def test_whoever_connects_to_a_silent_database_gives_up_soon(line: Line) -> None:
+    line.fall_silent()
+    began, another = time.monotonic(), connection.copy()
+    with pytest.raises(OperationalError):
+        another.ensure_connection()
+    assert time.monotonic() - began < 9
+    line.speak()
+
+
 def test_a_database_that_falls_silent_meanwhile_is_away(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,6 +109,15 @@ def test_the_same_content_twice_is_refused_with_the_first_ones_id(desk: Desk, da
     assert again.json()["document"] == first["id"]
 
 
+def test_two_files_in_one_upload_are_refused(desk: Desk, dave: Caller) -> None:
+    files = [SimpleUploadedFile("one.md", b"# One"), SimpleUploadedFile("two.md", b"# Two")]
+    answer = dave.upload(PATH, {"file": files})
+    assert answer.status_code == 422
+    (flaw,) = answer.json()["errors"]
+    assert (flaw["pointer"], flaw["code"]) == ("/file", "given_twice")
+    assert dave.get("documents").json()["results"] == []
+
+
 def test_a_retried_upload_is_stored_once(desk: Desk, dave: Caller) -> None:
     first = dave.upload(PATH, _file(), idempotency_key="up-1")
     again = dave.upload(PATH, _file(), idempotency_key="up-1")

@@ -19,6 +19,8 @@ from tenants.principals import Principal
 
 BACKEND = "tenants.signing_in.MemberBackend"
 
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
 
 class Visitor:
     """Somebody with a browser on one host; the test's own tenant is kept around each request."""
@@ -65,4 +67,4 @@ def seal() -> None:
         cursor.execute("SELECT 1")
         with tempfile.TemporaryDirectory() as kept:
             guard = Guard(Path(kept))
-            sequencer.run_once(connection.connection, Ed25519PrivateKey.generate(), guard=guard)
+            sequencer.run_once(connection.connection, KEY, guard=guard)

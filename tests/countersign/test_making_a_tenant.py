@@ -26,6 +26,14 @@ def test_a_tenant_that_somebody_works_in_is_not_made_again(acme: Cast) -> None:
         _make("acme", "eve@acme.example")
 
 
+@pytest.mark.parametrize(
+    ("slug", "why"), [("Bad Name", "a slug is 2 to 30"), ("public", "public is reserved")]
+)
+def test_a_slug_that_can_not_be_one_is_told_so(slug: str, why: str) -> None:
+    with pytest.raises(CommandError, match=why):
+        _make(slug, "eve@acme.example")
+
+
 def test_a_making_that_was_cut_off_before_the_first_admin_is_finished(acme: Cast) -> None:
     with isolation.outside_tenants():
         Membership.objects.filter(tenant=acme.tenant).delete()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Sequence
 from functools import cache
 
@@ -24,6 +25,25 @@ def pdf(*pages: Sequence[str]) -> bytes:
         canvas.showPage()
     canvas.save()
     return file.getvalue()
+
+
+def pdf_bomb(size: int = 200 * 1024 * 1024) -> bytes:
+    """A page whose content is a small stream that unpacks to `size` bytes."""
+    packed = zlib.compress(bytes(size), 9)
+    parts = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /Resources << /ProcSet [/PDF] >> /Contents 4 0 R >>",
+        b"<< /Length %d /Filter /FlateDecode >>\nstream\n%s\nendstream" % (len(packed), packed),
+    ]
+    file, places = b"%PDF-1.7\n", []
+    for number, part in enumerate(parts, start=1):
+        places.append(len(file))
+        file += b"%d 0 obj\n%s\nendobj\n" % (number, part)
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    start = len(file)
+    file += b"xref\n0 5\n0000000000 65535 f \n" + table
+    return file + b"trailer << /Size 5 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % start
 
 
 def encrypted_pdf(*, password: str) -> bytes:

@@ -15,12 +15,13 @@ import pytest
 
 from audit.errors import Problem
 from retrieval import parsing, parsing_child
-from retrieval.parsers import archives, pdf
+from retrieval.parsers import archives, markdown, pdf
 from retrieval.parsers.protocol import (
     DocumentCorrupt,
     DocumentEmpty,
     DocumentEncrypted,
     DocumentExpandsTooFar,
+    DocumentNestedTooDeep,
     DocumentTooCostly,
     DocumentTooLong,
     NotWhatItSays,
@@ -149,6 +150,18 @@ def test_an_entity_bomb_is_refused_before_it_is_expanded() -> None:
         parsing.parse("docx", samples.docx_with(word__document=samples.ENTITY_BOMB))
 
 
+def test_a_pdf_whose_stream_unpacks_too_far_is_refused() -> None:
+    with pytest.raises(DocumentExpandsTooFar):
+        parsing.parse("pdf", samples.pdf_bomb())
+
+
+def test_text_nested_too_deep_to_be_read_is_refused_and_not_called_empty() -> None:
+    with pytest.raises(DocumentNestedTooDeep):
+        parsing.parse("markdown", b">" * 50_000 + b" hi")
+    (block,) = parser_for("markdown").parse(b">" * (markdown.DEEPEST - 1) + b" hi")
+    assert block.text == "hi"
+
+
 def test_a_pdf_with_endless_pages_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pdf, "MAX_PAGES", 3)
     with pytest.raises(DocumentTooLong, match="3 pages"):
@@ -159,6 +172,19 @@ def test_more_text_than_a_document_may_hold_is_too_long(monkeypatch: pytest.Monk
     monkeypatch.setattr(parsing_child, "MAX_CHARACTERS", 10)
     with pytest.raises(DocumentTooLong, match="10 characters"):
         parsing_child.parse("text", b"eleven chars")
+
+
+def test_no_document_takes_longer_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+
+    def run(*_: object, **options: object) -> None:
+        seen.update(options)
+        raise subprocess.TimeoutExpired("parser", 1)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(DocumentTooCostly) as refused:
+        parsing.parse("text", b"text")
+    assert seen["timeout"] == refused.value.details["seconds"] == parsing_child.CPU_SECONDS
 
 
 def test_a_document_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,3 +168,23 @@ def test_text_that_postgresql_cannot_hold_is_cleaned() -> None:
 )
 def test_the_parsing_process_gives_the_same_blocks(kind: str, content: bytes) -> None:
     assert parsing.parse(kind, content) == parsing_child.parser_for(kind).parse(content)
+
+
+@pytest.mark.parametrize(
+    "hiding",
+    ["hidden", 'hidden=""', 'style="display:none"', 'style="color: red; Visibility : hidden"'],
+)
+def test_what_a_page_hides_is_not_read(hiding: str) -> None:
+    page = f"<p>Seen.</p><div {hiding}><p>Unseen.</p></div><table><tr {hiding}><td>No.</table>"
+    (block,) = HTML.parse(page.encode())
+    assert block.text == "Seen."
+    (inside,) = MARKDOWN.parse(f"<p>Seen.</p><p {hiding}>Unseen.</p>".encode())
+    assert inside.text == "Seen."
+
+
+@pytest.mark.parametrize(
+    "shown", ['hidden="until-found"', 'aria-hidden="true"', 'style="display: block"', 'id="hidden"']
+)
+def test_what_a_page_shows_is_read(shown: str) -> None:
+    (block,) = HTML.parse(f"<p {shown}>Seen.</p>".encode())
+    assert block.text == "Seen."

@@ -213,7 +213,7 @@ def test_a_tool_on_which_the_policies_rely_can_not_lose_that_argument(desk: Desk
     less = {"type": "object", "properties": {"order_id": TEXT}, "required": ["order_id"]}
     with pytest.raises(PolicyInvalid):
         redefine(desk, "refund_order", parameters=less)
-    with pytest.raises(PolicyInvalid):
+    with pytest.raises(toolbox.ToolInUse, match=r"line \d+ \(small-refunds-run-unattended\)"):
         toolbox.remove(tool, by=desk.cast.dave, now=desk.now)
     assert "amount_cents" in toolbox.schemas()["refund_order"]["properties"]
 

@@ -88,6 +88,8 @@ def test_an_unusable_answer_is_repaired_by_a_recorded_retry(desk: Desk) -> None:
 def test_a_model_that_stays_unusable_fails_after_two_repairs(desk: Desk) -> None:
     run = desk.work(desk.ask("?", says("")))
     assert (run.state, run.failure["code"]) == (RunState.FAILED, "answer_unusable")
+    told = "The model's answers could not be used: "
+    assert run.failure["message"] == told + list(steps_of(run))[-1].turn["problem"]
     assert len(desk.world.asked) == 3
 
 
@@ -217,6 +219,45 @@ def test_a_run_that_takes_too_long_ends_at_its_limit_of_seconds(desk: Desk) -> N
     assert not runs.take_step(run.pk, holder="w", now=desk.later(seconds=60))
     run.refresh_from_db()
     assert run.failure["message"] == "The run reached its limit of seconds."
+
+
+def test_a_model_that_hangs_is_cut_off_when_the_runs_time_is_over(desk: Desk) -> None:
+    publish(desk, limits_={"seconds": 3})
+    Provider.objects.filter(slug="scripted").update(timeout_seconds=60)
+    run = desk.ask("?", lambda _: time.sleep(4))
+    began = time.monotonic()
+    runs.take_step(run.pk, holder="w", now=desk.later(seconds=2))
+    assert 0.9 < time.monotonic() - began < 3
+    assert not runs.take_step(run.pk, holder="w", now=desk.later(seconds=3))
+    run.refresh_from_db()
+    assert run.failure == {
+        "code": "limit_reached",
+        "message": "The run reached its limit of seconds.",
+    }
+    assert outcomes(run) == [("unknown", "limit_reached")], "the model may have answered"
+    assert kinds(run)[-3:] == ["model.failed", "effect.unknown", "run.failed"]
+    failed = entries(correlation=run.pk, kind="model.failed")[0]
+    assert failed.event["attempts"] == ["scripted-chat: out_of_time"]
+
+
+def test_tries_and_fallbacks_share_the_runs_time(desk: Desk) -> None:
+    publish(desk, limits_={"seconds": 2})
+    chat = Endpoint.objects.get(slug="scripted-chat")
+    second = endpoints.add(
+        "second",
+        provider=chat.provider,
+        model="second",
+        purpose="chat",
+        by=desk.cast.alice,
+        now=desk.now,
+    )
+    routes.change(Route.objects.get(slug="answers"), endpoints=[chat, second], by=desk.cast.alice)
+    began = time.monotonic()
+    run = desk.work(desk.ask("?", lambda _: time.sleep(1.5)))
+    assert time.monotonic() - began < 5
+    assert run.failure["code"] == "limit_reached"
+    failed = entries(correlation=run.pk, kind="model.failed")[0]
+    assert failed.event["attempts"][0] == "scripted-chat: provider_timeout"
 
 
 @pytest.fixture

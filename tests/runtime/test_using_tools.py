@@ -17,10 +17,12 @@ from workbench import (
     kinds,
     outcomes,
     propose,
+    publish,
     redefine,
     refund,
     told,
 )
+from world import calls, says
 
 from audit.ids import new_id
 from audit.queries import entries
@@ -28,9 +30,11 @@ from gateway import portal
 from governance import permits
 from governance.intents import UseTool
 from governance.permits import Permit
-from runtime import toolbox, tools
+from runtime import runs, toolbox, tools
 from runtime.models import Run, RunState, Step, Tool
+from runtime.queries import steps_of
 from runtime.toolbox import Definition
+from tenants.outgoing import AddressRefused
 
 TEXT = {"type": "string"}
 
@@ -55,6 +59,7 @@ def test_a_reading_tool_that_times_out_is_tried_three_times_and_then_the_model_i
     run = propose(till, LOOKING)
     assert len(heard.targets) == 3
     assert outcomes(run)[1] == ("failed", "tool_timeout")
+    assert list(steps_of(run))[1].usage["attempts"] == ["look_up_order: tool_timeout"] * 3
     assert error_told(till)["code"] == "tool_timeout"
     assert run.state == RunState.COMPLETED
 
@@ -64,6 +69,10 @@ def test_a_reading_tool_that_comes_back_is_used(till: Desk) -> None:
     run = propose(till, LOOKING)
     assert len(heard.targets) == 2
     assert outcomes(run)[1] == ("ended", None)
+    assert list(steps_of(run))[1].usage["attempts"] == [
+        "look_up_order: effect_uncertain",
+        "look_up_order: answered",
+    ]
     assert told(till) == [{"order_id": "1042", "status": "delivered", "total_cents": 12_900}]
 
 
@@ -94,6 +103,36 @@ def test_a_write_that_is_not_repeatable_is_tried_once(till: Desk) -> None:
     run = propose(till, refund())
     assert len(heard.keys) == 1
     assert run.failure["code"] == "effect_uncertain"
+
+
+def _take_two_steps(desk: Desk, run: Run) -> Run:
+    """The proposal, and a second before the run's time is over what it proposes."""
+    runs.take_step(run.pk, holder="worker", now=desk.now)
+    runs.take_step(run.pk, holder="worker", now=desk.later(seconds=59))
+    return run
+
+
+def test_a_reading_tool_is_cut_off_when_the_runs_time_is_over(till: Desk) -> None:
+    redefine(till, "look_up_order", timeout_seconds=20)
+    publish(till, limits_={"seconds": 60})
+    _listen(till, hanging)
+    run = _take_two_steps(till, till.ask("?", calls(LOOKING), says("never said")))
+    assert outcomes(run)[1] == ("failed", "limit_reached")
+    assert not runs.take_step(run.pk, holder="worker", now=till.later(seconds=60))
+    run.refresh_from_db()
+    assert run.failure["code"] == "limit_reached"
+
+
+def test_of_a_write_that_is_cut_off_so_nobody_knows(till: Desk) -> None:
+    redefine(till, "refund_order", timeout_seconds=20)
+    publish(till, limits_={"seconds": 60})
+    heard = _listen(till, hanging)
+    run = _take_two_steps(till, till.ask("?", calls(refund()), says("never said")))
+    assert len(heard.keys) == 1
+    assert outcomes(run)[1] == ("unknown", "effect_uncertain")
+    till.work(run)
+    assert run.failure["code"] == "effect_uncertain"
+    assert "time was over" in run.failure["message"]
 
 
 @pytest.mark.parametrize(
@@ -218,9 +257,21 @@ def test_a_private_address_is_not_called_once_the_operator_does_not_allow_it(
     heard = _listen(till)
     assert _use(*LOOKING)["order_id"] == "1042"
     settings.ALLOW_PRIVATE_ADDRESSES = False
-    with pytest.raises(tools.ToolFailed, match="not on the public internet"):
+    with pytest.raises(AddressRefused, match="not on the public internet"):
         _use(*LOOKING)
     assert len(heard.targets) == 1
+
+
+def test_a_tool_whose_address_is_refused_when_it_is_called_says_so(
+    till: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise AddressRefused(address="inside", reason="it is not on the public internet")
+
+    monkeypatch.setattr(tools.outgoing, "session", refuse)
+    run = propose(till, refund())
+    assert outcomes(run)[1] == ("failed", "address_refused")
+    assert "effect.failed" in kinds(run)
 
 
 def test_a_permit_opens_the_door_once_and_for_its_own_arguments(till: Desk) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from starlette.types import Receive, Scope, Send
 
 from api.connections import DATABASE_AWAY, DatabaseUnavailable
 from api.openai import agent_answers, bodies, chat_completions, embeddings, listing
-from api.openai.callers import Caller, caller_of, route_for
+from api.openai.callers import Caller, caller_now, caller_of, caller_since, route_for
 from api.openai.exchange import Exchange
 from api.openai.problems import AddressUnknown, MethodUnknown
 from api.parsers import check_charset
 from audit.errors import Problem
-from runtime.direct_calls import DirectCalls
-from runtime.snapshots import Snapshots
+from runtime.direct_calls import ConfigurationChanged, DirectCalls
+from runtime.snapshots import Offered, Snapshots
 
 MODELS = "/v1/models"
 METHODS = {"/v1/chat/completions": "POST", "/v1/embeddings": "POST", MODELS: "GET"}
@@ -49,21 +51,48 @@ class DataPlane:
             await self._embed(exchange, caller)
         else:
             name = path.removeprefix(MODELS).removeprefix("/")
+            caller = await caller_now(exchange, self._snapshots)
             await exchange.answer(listing.body_of(caller.snapshot, name))
 
     async def _chat(self, exchange: Exchange, caller: Caller) -> None:
         request = bodies.chat(await _json(exchange))
         model: str = request["model"]
         if model.startswith(bodies.AGENT):
+            caller = await caller_now(exchange, self._snapshots)
             await agent_answers.answer(exchange, caller, request)
             return
-        route = await route_for(model, caller, self._snapshots)
-        await chat_completions.answer(exchange, caller, route, request, self._calls)
+
+        async def answer(caller: Caller, route: Offered) -> None:
+            await chat_completions.answer(exchange, caller, route, request, self._calls)
+
+        await self._judged(exchange, caller, model, answer)
 
     async def _embed(self, exchange: Exchange, caller: Caller) -> None:
         wanted = bodies.to_embed(await _json(exchange))
-        route = await route_for(wanted.model, caller, self._snapshots)
-        await embeddings.answer(exchange, caller, route, wanted, self._calls)
+
+        async def answer(caller: Caller, route: Offered) -> None:
+            await embeddings.answer(exchange, caller, route, wanted, self._calls)
+
+        await self._judged(exchange, caller, wanted.model, answer)
+
+    async def _judged(
+        self,
+        exchange: Exchange,
+        caller: Caller,
+        model: str,
+        answer: Callable[[Caller, Offered], Awaitable[None]],
+    ) -> None:
+        """Answer; anew, from the key on, where the configuration changed while it was judged."""
+        for is_last in (False, False, True):
+            route = await route_for(model, caller, self._snapshots)
+            try:
+                await answer(caller, route)
+            except ConfigurationChanged as problem:
+                if is_last:
+                    raise
+                caller = await caller_since(exchange, self._snapshots, version=problem.version)
+            else:
+                return
 
 
 async def _json(exchange: Exchange) -> bytes:

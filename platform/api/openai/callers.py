@@ -45,6 +45,20 @@ async def caller_of(exchange: Exchange, snapshots: Snapshots) -> Caller:
     return caller
 
 
+async def caller_now(exchange: Exchange, snapshots: Snapshots) -> Caller:
+    """The same as of now, for what is not recorded. Raises what `caller_of` raises."""
+    tenant = _presented(exchange).tenant
+    await _in_time(snapshots.newest(tenant))
+    return await caller_of(exchange, snapshots)
+
+
+async def caller_since(exchange: Exchange, snapshots: Snapshots, *, version: int) -> Caller:
+    """The same by that version of the configuration or a later one."""
+    tenant = _presented(exchange).tenant
+    await _in_time(snapshots.since(tenant, version))
+    return await caller_of(exchange, snapshots)
+
+
 async def route_for(model: str, caller: Caller, snapshots: Snapshots) -> Offered:
     """The route that a client calls a model. Raises ModelUnknown."""
     route = caller.snapshot.routes.get(model)

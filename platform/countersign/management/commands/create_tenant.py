@@ -54,7 +54,7 @@ def _tenant(slug: str, name: str, now: datetime) -> Tenant:
     """The tenant: made, or found without anybody in it, since an earlier call was cut off."""
     try:
         return onboarding.create_tenant(slug, name=name, now=now)
-    except directory.TenantInvalid:
+    except directory.TenantTaken:
         tenant = directory.of_slug(slug)
         if tenant.memberships.exists():
             raise
