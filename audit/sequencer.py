@@ -129,6 +129,12 @@ class Cycle(NamedTuple):
 
     logs: int
     sealed: int
+    failed: int
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the next one should come at once. What fails would fail, and be said, as fast."""
+        return self.sealed > 0 and not self.failed
 
 
 def run_once(connection: Connection, *keys: PrivateKey, guard: Guard, batch: int = BATCH) -> Cycle:
@@ -140,7 +146,7 @@ def run_once(connection: Connection, *keys: PrivateKey, guard: Guard, batch: int
     Raises psycopg.OperationalError when the database is away; calling again is always safe.
     """
     logs = outstanding(connection)
-    sealed = 0
+    sealed = failed = 0
     for log in logs:
         try:
             if not is_halted(connection, log, guard):
@@ -149,8 +155,9 @@ def run_once(connection: Connection, *keys: PrivateKey, guard: Guard, batch: int
         except OperationalError:
             raise
         except (Error, ValueError, OSError, Problem):
+            failed += 1
             logger.exception("The ledger %s can't be sealed; its entries stay pending.", log)
-    return Cycle(len(logs), sealed)
+    return Cycle(len(logs), sealed, failed)
 
 
 def outstanding(connection: Connection) -> list[UUID]:

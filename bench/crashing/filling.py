@@ -88,12 +88,13 @@ class Filling:
     def _guard(self) -> Iterator[str]:
         self._disks["ledger-guard"].fill()
         self._wait_for_complaints("can't be sealed")
-        before = self._server.standing()
+        before, said = self._server.standing(), len(self._sequencer.complaints)
         time.sleep(FULL_SECONDS)
-        after = self._server.standing()
+        after, said = self._server.standing(), len(self._sequencer.complaints) - said
         if after.published != before.published or after.sealed == before.sealed:
             raise NotAsPromised(f"With the guard's disk full: {before}, then {after}.")
-        yield f"guard: {after.sealed - before.sealed} entries sealed, none of them published"
+        sealed = after.sealed - before.sealed
+        yield f"guard: {sealed} entries sealed, none published; the sequencer said so {said} times"
         self._disks["ledger-guard"].make_room()
 
     def _sink(self) -> Iterator[str]:
@@ -122,14 +123,16 @@ class Filling:
                 yield f"exports: the worker meets {problem.strerror}"
             else:
                 raise NotAsPromised("An export was made on a full disk.")
-            if left := [path for path in self._files("exports") if path.name != "ballast"]:
-                raise NotAsPromised(f"A full disk left {left} of an export.")
+            if self._bundles():
+                raise NotAsPromised("There is a bundle that was made on a full disk.")
             self._disks["exports"].make_room()
             exports.make(row.pk, clock=lambda: now + timedelta(hours=1))
             made = LedgerExport.objects.get(pk=row.pk)
             if made.state != ExportState.READY:
                 raise NotAsPromised(f"The export is {made.state} ({made.failure}).")
-        yield f"exports: nothing is left of it; with room again it holds {made.size} entries"
+        if [path.stat().st_size for path in self._files("exports")] != [made.bytes]:
+            raise NotAsPromised("More is left of the export than its file.")
+        yield f"exports: no bundle was there; with room again it holds {made.size} entries"
 
     def _wait_until_all_is_well(self) -> None:
         """Entries are acknowledged, and published; PostgreSQL is started where it has ended."""
@@ -163,6 +166,9 @@ class Filling:
 
     def _files(self, name: str) -> list[Path]:
         return [path for path in (self._state / name).rglob("*") if path.is_file()]
+
+    def _bundles(self) -> list[Path]:
+        return [path for path in self._files("exports") if path.suffix == ".zst"]
 
     def _superuser(self) -> str:
         return self._installation.url.replace("countersign@/countersign", "postgres@/postgres")

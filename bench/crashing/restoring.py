@@ -78,7 +78,7 @@ class Restoring:
             self._put_back()
             yield f"{signed.published} entries were signed, {copied.published} are in the copy"
             wait_until(lambda: _health() == "halted", "/health did not say so")
-            yield "/health says that sealing is halted, before anything was recorded"
+            yield "/health says that a ledger is halted, before anything was recorded"
             yield self._refused(copied)
             sequencer.kill()
             sequencer.start()
@@ -180,7 +180,7 @@ def _kept(tenant: Tenant) -> Ledger:
 
 
 def _health() -> str:
-    return str(Client(HTTP_HOST="localhost").get("/health").json().get("sealing"))
+    return str(Client(HTTP_HOST="localhost").get("/health").json().get("ledgers"))
 
 
 def _verify(folder: Path, *options: str) -> int:

@@ -54,10 +54,10 @@ _watch = Watch()
 def health(request: HttpRequest) -> JsonResponse:
     """200 where the database answers, else 503, within two seconds; and whether sealing keeps up.
 
-    `behind` means that no sequencer runs, or that it is too slow; `halted`, that a ledger lost what
-    was signed, and waits for a recovery; `differing`, that rows and entries did not agree last
-    night. Which ledger it is is told in the log, and to its own tenant: nobody need sign in here,
-    so nothing is told that depends on a single tenant's acts.
+    `behind` means that no sequencer runs, that it is too slow, or can't publish; `halted`, that a
+    ledger lost what was signed, and waits for a recovery; `differing`, that rows and entries did
+    not agree last night. Which ledger it is is told in the log, and to its own tenant: nobody need
+    sign in here, so nothing is told that depends on a single tenant's acts.
     """
     try:
         seen = _watch.look().result(LONGEST_SECONDS)

@@ -144,16 +144,11 @@ def make(export_id: UUID, *, clock: Clock) -> None:
     claim = _Claim(row, clock)
     try:
         with export_folders.workplace(row.pk, row.attempts) as folder:
-            _make(row, claim, folder)
+            _make_or_give_up(row, claim, folder)
     except ClaimLost:
         raise
     except Problem as problem:
         claim.change(state=ExportState.FAILED, failure=problem.code, ended_at=clock())
-    except OSError:
-        if row.attempts == MOST_ATTEMPTS:
-            code = ExportNotWritten.code
-            claim.change(state=ExportState.FAILED, failure=code, ended_at=clock())
-        raise
 
 
 def _claimed(export_id: UUID, *, now: datetime) -> LedgerExport | None:
@@ -191,6 +186,16 @@ class _Claim:
         )
         if mine.update(claimed_until=self.clock() + CLAIM, **values) != 1:
             raise ClaimLost(export=str(row.pk))
+
+
+def _make_or_give_up(row: LedgerExport, claim: _Claim, folder: Path) -> None:
+    """Make it; a disk that fails in the last attempt is the export's end. Raises OSError before."""
+    try:
+        _make(row, claim, folder)
+    except OSError as problem:
+        if row.attempts < MOST_ATTEMPTS:
+            raise
+        raise ExportNotWritten(export=str(row.pk), attempts=MOST_ATTEMPTS) from problem
 
 
 def _make(row: LedgerExport, claim: _Claim, folder: Path) -> None:

@@ -239,6 +239,9 @@ def test_what_can_not_be_kept_is_not_published(
     record_committed(raw, committed_log, 2)
     with monkeypatch.context() as patched:
         patched.setattr(durable_files, "replace", full)
+        cycle = sequencer.run_once(raw, KEY, guard=guard)
+        assert cycle.failed > 0
+        assert not cycle.is_busy
         sequence(raw, guard)
     assert ask(raw, committed_log, SIZES) == [(2, 0, None)]
     assert "No space left" in caplog.text

@@ -17,6 +17,6 @@ def test_an_older_database_is_not_signed_until_two_people_approve() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])["seen"]
-    assert seen[1] == "/health says that sealing is halted, before anything was recorded"
+    assert seen[1] == "/health says that a ledger is halted, before anything was recorded"
     assert "none is sealed or signed, and the console says so" in seen[2]
     assert seen[-1] == "its bundle is whole, and not what follows the checkpoint that was outside"

@@ -120,5 +120,5 @@ def _seal_until(
 ) -> None:
     pause = BUSY_SECONDS
     while not stop.wait(pause):
-        busy = sequencer.run_once(connection, *keys(), guard=guard).sealed > 0
-        pause = BUSY_SECONDS if busy else min(pause * 2, IDLE_SECONDS)
+        cycle = sequencer.run_once(connection, *keys(), guard=guard)
+        pause = BUSY_SECONDS if cycle.is_busy else min(pause * 2, IDLE_SECONDS)
