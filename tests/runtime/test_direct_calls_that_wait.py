@@ -90,7 +90,7 @@ async def calling(longest: float) -> AsyncIterator[tuple[DirectCalls, Upstream]]
         kwargs=connection_parameters(), min_size=1, max_size=3, open=False, timeout=5
     ) as pool:
         wait = timedelta(seconds=longest)
-        yield DirectCalls(GroupCommit(pool), longest_wait=wait), upstream
+        yield DirectCalls(GroupCommit(pool, beside="SELECT 1"), longest_wait=wait), upstream
     await connections.close()
     await runner.cleanup()
 

@@ -101,7 +101,7 @@ def _remove_things(desk: Desk) -> None:
     toolbox.remove(toolbox.add(spare, by=desk.cast.dave, now=now), by=desk.cast.dave, now=now)
 
 
-def test_what_happened_in_the_proper_way_differs_in_nothing(acme: Cast, request: Any):
+def test_what_happened_in_the_proper_way_differs_in_nothing(desk: Desk, request: Any):
     before = _differences()
     request.getfixturevalue("busy")
     assert _differences() - before == set()
