@@ -146,11 +146,11 @@ def ledger_closed() -> Iterator[None]:
         ):
             cursor.execute(f'{verb} "{tenants}"')
 
-    change("REVOKE INSERT ON audit.pending FROM")
+    change("REVOKE USAGE ON SCHEMA audit FROM")
     try:
         yield
     finally:
-        change("GRANT INSERT ON audit.pending TO")
+        change("GRANT USAGE ON SCHEMA audit TO")
 
 
 def test_what_cannot_be_recorded_is_not_sent(office: Any) -> None:
