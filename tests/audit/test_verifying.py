@@ -106,7 +106,7 @@ def test_a_filtered_bundle_ships_all_headers_and_only_selected_bodies(tmp_path: 
 @pytest.mark.parametrize(
     ("wanted", "selected"),
     [
-        ({"actor": ALICE}, 2),
+        ({"actor": ALICE}, 3),
         ({"kind": "run.", "actor": "refund-desk"}, 6),
         ({"after": "2026-03-02T12:00:10.000000Z", "before": "2026-03-02T12:00:15.000000Z"}, 5),
         ({"correlation": rich().entries[2]["correlation"]}, 5),

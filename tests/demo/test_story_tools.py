@@ -85,9 +85,10 @@ def export(tmp_path: Path) -> Path:
         zstandard.open(file, "wb") as stream,
         tarfile.open(fileobj=stream, mode="w|") as archive,
     ):
-        member = tarfile.TarInfo("bundle/entries.jsonl")
-        member.size = len(text)
-        archive.addfile(member, io.BytesIO(text))
+        for name, content in (("entries.jsonl", text), ("manifest.json", b"{}")):
+            member = tarfile.TarInfo(f"bundle/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
     return file
 
 
