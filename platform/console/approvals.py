@@ -35,8 +35,10 @@ TABS = {
 @enters("approvals")
 def queue(request: MemberRequest) -> HttpResponse:
     """What waits for a vote, oldest first; or what was settled, newest first."""
-    chosen = pages.asked(request, "show")
-    chosen = chosen if chosen in TABS else "waiting"
+    problem = pages.misfit(request, {"show": TABS})
+    if problem:
+        raise problem
+    chosen = pages.asked(request, "show") or "waiting"
     rows = queries.pending(principal=request.principal)
     if chosen != "waiting":
         rows = queries.approvals(principal=request.principal).filter(state__in=TABS[chosen][1])

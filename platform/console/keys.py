@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from console import names, pages
+from audit.errors import Problem
+from console import names, once, pages
 from console.entrance import enters
+from console.once import FormStale, FormUsedAlready
 from console.pages import MemberRequest
 from tenants.keys import issuing
 from tenants.keys.models import Key
@@ -33,14 +36,28 @@ def _context(request: MemberRequest) -> dict[str, Any]:
 @enters("keys", to_change=True)
 @require_POST
 def issue(request: MemberRequest) -> HttpResponse:
-    """A service key for a client app; its text is on this page, and never again."""
+    """A service key for a client app; its text is on this page, and never again.
+
+    To load the page again sends its form again: that issues no second key.
+    """
     name = " ".join(request.POST.get("name", "").replace("\0", "").split())
     if not 0 < len(name) <= LONGEST_NAME:
-        problem = f"Give it a name of 1 to {LONGEST_NAME} characters: the app that will use it."
-        context = {**_context(request), "problem": problem, "name": name}
-        return pages.show(request, "keys/list", context, status=422)
-    key, text = issuing.issue_service_key(name, by=request.principal, now=timezone.now())
+        flaw = f"Give it a name of 1 to {LONGEST_NAME} characters: the app that will use it."
+        return _refused(request, flaw, name, status=422)
+    try:
+        with transaction.atomic():
+            once.use(request)
+            key, text = issuing.issue_service_key(name, by=request.principal, now=timezone.now())
+    except (FormUsedAlready, FormStale) as problem:
+        return _refused(request, problem, "", status=problem.status)
     return pages.show(request, "keys/issued", {"key": key, "text": text})
+
+
+def _refused(
+    request: MemberRequest, problem: Problem | str, name: str, *, status: int
+) -> HttpResponse:
+    context = {**_context(request), "problem": problem, "name": name}
+    return pages.show(request, "keys/list", context, status=status)
 
 
 @enters("keys", to_change=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -20,6 +21,13 @@ PAGE_SIZE = 50
 DEEPEST_PAGE = 10_000
 
 M = TypeVar("M", bound=Model)
+
+
+class FilterUnknown(Problem):
+    """Nothing is listed: {filter} can't be {value}. It is one of {known}."""
+
+    code = "filter_unknown"
+    status = 422
 
 
 class MemberRequest(HttpRequest):
@@ -96,6 +104,18 @@ def asked_id(request: HttpRequest, name: str) -> UUID | None:
         return UUID(asked(request, name))
     except ValueError:
         return None
+
+
+def misfit(request: HttpRequest, known: Mapping[str, Collection[str]]) -> FilterUnknown | None:
+    """What is wrong with the first filter that is none of its `known` values; None where all fit.
+
+    A list MUST NOT leave such a filter out: its rows would pass for what was asked for.
+    """
+    for name, values in known.items():
+        value = asked(request, name)
+        if value and value not in values:
+            return FilterUnknown(filter=name, value=value, known=", ".join(values))
+    return None
 
 
 def show(

@@ -76,7 +76,7 @@ ROOMS = (
         slug="ledger",
         title="Ledger",
         icon="receipt_long",
-        enter=frozenset({"admin", "auditor"}),
+        enter=frozenset(ledgers.READERS),
     ),
     Room(
         slug="streams",

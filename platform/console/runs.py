@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 from django.contrib import messages
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -34,23 +34,34 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 @enters("runs")
 def index(request: MemberRequest) -> HttpResponse:
-    """Every run, newest first, by state, agent and words of the task."""
-    rows = queries.runs_visible_to(request.principal).annotate(step_count=Count("steps"))
-    state, agent, text = (pages.asked(request, name) for name in ("state", "agent", "q"))
-    if state in RunState.values:
-        rows = rows.filter(state=state)
-    if agent:
-        rows = rows.filter(version__agent__slug=agent)
-    if text:
-        rows = rows.filter(task__icontains=text)
+    """Every run, newest first, by state, agent, its steps' state and words of the task."""
+    chosen = {name: pages.asked(request, name) for name in ("state", "step", "agent", "q")}
+    problem = pages.misfit(request, {"state": RunState.values, "step": StepState.values})
+    rows = _fitting(queries.runs_visible_to(request.principal), chosen)
+    if problem:
+        rows = rows.none()
     context = {
-        "page": pages.cut(rows.order_by("-created_at", "-id"), request),
+        "page": pages.cut(rows.annotate(step_count=Count("steps")), request),
+        "problem": problem,
         "states": RunState.choices,
+        "step_states": StepState.choices,
         "agents": Agent.objects.order_by("slug").values_list("slug", flat=True),
-        "chosen": {"state": state, "agent": agent, "q": text},
+        "chosen": chosen,
         "names": names.known(),
     }
-    return pages.show(request, "runs/list", context)
+    return pages.show(request, "runs/list", context, status=problem.status if problem else 200)
+
+
+def _fitting(rows: QuerySet[Run], chosen: dict[str, str]) -> QuerySet[Run]:
+    if chosen["state"]:
+        rows = rows.filter(state=chosen["state"])
+    if chosen["step"]:
+        rows = rows.filter(pk__in=Step.objects.filter(state=chosen["step"]).values("run"))
+    if chosen["agent"]:
+        rows = rows.filter(version__agent__slug=chosen["agent"])
+    if chosen["q"]:
+        rows = rows.filter(task__icontains=chosen["q"])
+    return rows.order_by("-created_at", "-id")
 
 
 @enters("runs")

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from audit.errors import Problem
-from console import pages
+from console import once, pages
 from console.entrance import enters
+from console.once import FormStale, FormUsedAlready
 from console.pages import MemberRequest
 from runtime import streams
 from runtime.models import Stream, StreamKind
@@ -130,9 +132,15 @@ def test(request: MemberRequest, stream: str) -> HttpResponse:
 @enters("streams", to_change=True)
 @require_POST
 def rotate(request: MemberRequest, stream: str) -> HttpResponse:
-    """Another secret, shown this once."""
+    """Another secret, shown this once; to load its page again makes no third one."""
     row = streams.access(stream, principal=request.principal)
-    secret = streams.rotate(row, by=request.principal, now=timezone.now())
+    try:
+        with transaction.atomic():
+            once.use(request)
+            secret = streams.rotate(row, by=request.principal, now=timezone.now())
+    except (FormUsedAlready, FormStale) as problem:
+        context = {"stream": row, "lag": streams.lag(row), "problem": problem}
+        return pages.show(request, "streams/detail", context, status=problem.status)
     return pages.show(request, "streams/secret", {"stream": row, "secret": secret})
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from callers import Caller, Estate
 from sealing import seal
 
@@ -54,9 +55,23 @@ def test_an_app_reads_the_entries_of_its_own_runs_and_no_others(
     assert other_app.get("ledger/entries").json()["results"] == []
 
 
-def test_a_builder_reads_the_entries_of_runs_only(estate: Estate, dave: Caller) -> None:
-    seen = dave.get("ledger/entries").json()["results"]
-    assert {entry["correlation"] for entry in seen} == {str(estate.run.pk)}
+def test_members_read_the_ledger_by_the_same_roles_as_in_the_console(
+    estate: Estate, request: pytest.FixtureRequest
+) -> None:
+    readers: list[Caller] = [request.getfixturevalue(name) for name in ("alice", "carol")]
+    others: list[Caller] = [request.getfixturevalue(name) for name in ("bob", "dave", "victor")]
+    paths = [
+        "ledger/entries",
+        f"ledger/entries?correlation={estate.run.pk}",
+        f"ledger/entries/{estate.entry}",
+        f"ledger/entries/{estate.entry}/proof",
+    ]
+    for path in paths:
+        for caller in others:
+            answer = caller.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (403, "not_permitted"), path
+        for caller in readers:
+            assert caller.get(path).status_code in (200, 409), path
 
 
 def test_an_entry_is_proven_to_be_under_the_checkpoint(estate: Estate, carol: Caller) -> None:

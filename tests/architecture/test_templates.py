@@ -98,8 +98,8 @@ def _walk(house: House) -> None:
     alice.post("/collections/handbook/search", {"query": "refunds"})
     alice.post("/ledger/verify")
     alice.get(alice.post("/ledger/exports/begin")["Location"])
-    alice.post("/keys/issue", {"name": "App"})
-    alice.post(f"/streams/{house.stream}/secret")
+    alice.post_once("/keys", "/keys/issue", {"name": "App"})
+    alice.post_once(f"/streams/{house.stream}/", f"/streams/{house.stream}/secret")
     alice.get(f"/streams/{house.stream}/")
     alice.get("/streams")
     erin = {"email": "erin@acme.test", "name": "Erin", "roles": ["viewer"]}

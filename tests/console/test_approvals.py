@@ -169,3 +169,9 @@ def test_arguments_called_like_methods_are_shown_too(house: House) -> None:
     Approval.objects.update(intent={**row.intent, "arguments": {"items": "all", "keys": None}})
     assert "all" in house.bob.words("/approvals")
     assert "items" in house.bob.words(f"/approvals/{house.approval}")
+
+
+def test_a_tab_that_is_none_is_named(house: House) -> None:
+    answer = house.bob.get("/approvals", {"show": "zzz"})
+    assert answer.status_code == 422
+    assert "show can&#x27;t be zzz. It is one of waiting" in answer.content.decode()

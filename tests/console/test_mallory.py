@@ -65,7 +65,7 @@ def _blurred(answer: Any, values: dict[str, Any]) -> str:
     text: str = answer.content.decode()
     for value in values.values():
         text = re.sub(rf"(?<!\w){re.escape(str(value))}(?!\w)", "X", text)
-    return re.sub(r'(csrfmiddlewaretoken" value=|nonce=|X-CSRFToken": )"[^"]*"', "", text)
+    return re.sub(r'((?:csrfmiddlewaretoken|once)" value=|nonce=|X-CSRFToken": )"[^"]*"', "", text)
 
 
 def _at_work(request: pytest.FixtureRequest) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from acme_house import House
+from django.contrib.sessions.models import Session
 from visiting import Visitor
 
 from tenants import members
@@ -66,11 +67,37 @@ def test_a_removed_member_is_gone(house: House) -> None:
 
 
 def test_a_key_is_shown_once_and_never_again(house: House) -> None:
-    page = house.alice.post("/keys/issue", {"name": "Robo"}).content.decode()
+    page = house.alice.post_once("/keys", "/keys/issue", {"name": "Robo"}).content.decode()
     found = re.search(r"cs_acme_[0-9a-f]{16}_[0-9a-f]{48}", page)
     assert found
     assert found[0] not in house.alice.words("/keys")
     assert Key.objects.filter(name="Robo").exists()
+
+
+def test_a_page_with_a_key_that_is_loaded_again_issues_no_second_key(house: House) -> None:
+    shown = house.alice.post_once("/keys", "/keys/issue", {"name": "Robo"})
+    sent = shown.wsgi_request.POST.dict()
+    again = house.alice.post("/keys/issue", sent)
+    assert again.status_code == 409
+    assert "This was done already" in again.content.decode()
+    assert Key.objects.filter(name="Robo").count() == 1
+    house.alice.post_once("/keys", "/keys/issue", {"name": "Robo"})
+    assert Key.objects.filter(name="Robo").count() == 2
+
+
+def test_a_key_is_issued_by_a_form_of_ours_alone(house: House) -> None:
+    for once in ("", "x", "x:y:z", "\0"):
+        answer = house.alice.post("/keys/issue", {"name": "Robo", "once": once})
+        assert answer.status_code == 422
+        assert "Load its page again" in answer.content.decode()
+    assert not Key.objects.filter(name="Robo").exists()
+
+
+def test_the_text_of_a_key_is_in_no_session(house: House) -> None:
+    page = house.alice.post_once("/keys", "/keys/issue", {"name": "Robo"}).content.decode()
+    found = re.search(r"cs_acme_[0-9a-f]{16}_[0-9a-f]{48}", page)
+    assert found
+    assert all(found[0] not in str(row.get_decoded()) for row in Session.objects.all())
 
 
 def test_a_key_without_a_name_is_refused_beside_the_form(house: House) -> None:

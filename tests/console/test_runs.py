@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from acme_house import House
 
@@ -18,6 +19,35 @@ def test_the_list_is_filtered_by_state_agent_and_words(house: House) -> None:
     assert held in only
     assert completed not in only
     assert "No run fits" in house.vera.words("/runs", {"q": "nothing like it"})
+
+
+def test_a_filter_that_is_none_is_named_and_lists_nothing(house: House) -> None:
+    for name in ("state", "step"):
+        answer = house.vera.get("/runs", {name: "zzz", "q": "order"})
+        page = answer.content.decode()
+        assert answer.status_code == 422
+        assert f"{name} can&#x27;t be zzz. It is one of " in page
+        assert 'value="order"' in page
+        assert "data-row" not in page
+
+
+def test_the_list_is_filtered_by_what_became_of_a_step(house: House) -> None:
+    held, completed = f"/runs/{house.held.pk}", f"/runs/{house.completed.pk}"
+    Step.objects.filter(run=house.held, number=1).update(state="unknown")
+    page = house.vera.words("/runs", {"step": "unknown"})
+    assert held in page
+    assert completed not in page
+
+
+def test_home_leads_to_the_effects_of_which_nobody_knows(house: House) -> None:
+    house.held.steps.update(state="unknown", started_at=datetime.now(UTC))
+    page = house.vera.words("/")
+    assert "effects of runs: nobody knows whether they happened" in page
+    assert f"/runs/{house.held.pk}" in house.vera.words("/runs", {"step": "unknown"})
+    assert 'href="/runs?step=unknown"' in page
+    first = house.held.steps.order_by("number")[0]
+    house.held.steps.exclude(pk=first.pk).update(state="ended")
+    assert "effect of runs: nobody knows whether it happened" in house.vera.words("/")
 
 
 def test_a_run_shows_its_steps_and_its_answer_with_citations(house: House) -> None:

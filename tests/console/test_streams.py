@@ -93,10 +93,22 @@ def test_a_stream_is_changed_stopped_gone_on_with_and_removed(house: House) -> N
     house.alice.post(f"/streams/{slug}/switch", {"enabled": "1"})
     assert Stream.objects.get().enabled
     before = bytes(row.secret or b"")
-    assert "whsec_" in house.alice.post(f"/streams/{slug}/secret").content.decode()
+    rotated = house.alice.post_once(f"/streams/{slug}/", f"/streams/{slug}/secret")
+    assert "whsec_" in rotated.content.decode()
     assert bytes(Stream.objects.get().secret or b"") != before
     house.alice.post(f"/streams/{slug}/remove")
     assert not Stream.objects.exists()
+
+
+def test_a_new_secret_whose_page_is_loaded_again_is_not_replaced(house: House) -> None:
+    path = f"/streams/{house.stream}/secret"
+    shown = house.alice.post_once(f"/streams/{house.stream}/", path)
+    before = bytes(Stream.objects.get().secret or b"")
+    again = house.alice.post(path, shown.wsgi_request.POST.dict())
+    assert again.status_code == 409
+    assert "This was done already" in again.content.decode()
+    assert house.alice.post(path).status_code == 422
+    assert bytes(Stream.objects.get().secret or b"") == before
 
 
 def test_an_auditor_sees_no_forms(house: House) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -45,6 +47,12 @@ class Visitor:
     def post(self, path: str, data: dict[str, Any] | None = None, **headers: str) -> Any:
         """The answer to a form."""
         return self._kept(lambda: self.client.post(path, data or {}, headers=headers))
+
+    def post_once(self, page: str, path: str, data: dict[str, Any] | None = None) -> Any:
+        """The answer to a form that can be sent once, as `page` shows it."""
+        found = re.search(r'name="once" value="([^"]+)"', self.words(page))
+        assert found, f"{page} has no form that can be sent once"
+        return self.post(path, {**(data or {}), "once": unescape(found[1])})
 
     def words(self, path: str, query: dict[str, Any] | None = None) -> str:
         """The page as text, which must be there."""

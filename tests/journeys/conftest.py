@@ -13,9 +13,9 @@ from urllib.error import URLError
 
 import msgspec
 import pytest
-from cast import Cast
+from cast import PASSWORD, Cast
 from django.db import connection
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from countersign.processes import Processes, free_port
 from tests.environment import ROOT, STATE
@@ -100,7 +100,13 @@ def stack(casts: dict[str, Cast]) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+def console_errors() -> list[str]:
+    """What the browser's console says is wrong; a test that expects some takes them out."""
+    return []
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch, console_errors: list[str]) -> Iterator[Page]:
     """A page of the system's Chromium; an error on its console fails the test.
 
     Ask for it after the fixtures that write: Playwright keeps an event loop in this thread.
@@ -116,7 +122,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         context = browser.new_context(viewport={"width": 1280, "height": 860})
         made = context.new_page()
-        errors: list[str] = []
+        errors = console_errors
         made.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
         made.on("pageerror", lambda error: errors.append(str(error)))
         yield made
@@ -130,3 +136,12 @@ def pictures() -> Path:
     folder = ROOT / "docs" / "pictures" if os.environ.get("PICTURES") else STATE / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def sign_in(page: Page, stack: Stack, person: str) -> None:
+    """Go to acme's console as `person`."""
+    page.goto(stack.address("acme"))
+    page.get_by_label("E-mail address").fill(f"{person}@acme.test")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()

@@ -16,8 +16,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 from builders import HANDBOOK, SMALL_REFUNDS, Desk, furnish
-from cast import PASSWORD, Cast
-from journeys.conftest import Stack
+from cast import Cast
+from journeys.conftest import Stack, sign_in
 from playwright.sync_api import Page, expect
 from world import World, calls, says
 
@@ -34,14 +34,6 @@ SEALED_REFUNDS = """
 permit (principal is Agent, action in [Action::"invoke", Action::"invoke_unattended"],
         resource == Tool::"refund_order");
 """
-
-
-def _sign_in(page: Page, stack: Stack, person: str) -> None:
-    page.goto(stack.address("acme"))
-    page.get_by_label("E-mail address").fill(f"{person}@acme.test")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
 
 
 def _state(run: Run) -> str:
@@ -87,7 +79,7 @@ def held_run(desk: Desk, stack: Stack) -> Run:
 def test_a_reviewer_approves_the_held_refund_and_sees_the_run_end(
     desk: Desk, held_run: Run, stack: Stack, page: Page, pictures: Path
 ) -> None:
-    _sign_in(page, stack, "bob")
+    sign_in(page, stack, "bob")
     page.screenshot(path=pictures / "home.png")
     page.goto(f"{stack.address('acme')}/approvals")
     page.screenshot(path=pictures / "approvals.png")
@@ -107,7 +99,7 @@ def test_a_reviewer_approves_the_held_refund_and_sees_the_run_end(
 def test_a_compliance_officer_downloads_a_bundle_that_verifies(
     held_run: Run, stack: Stack, page: Page, tmp_path: Path, pictures: Path
 ) -> None:
-    _sign_in(page, stack, "carol")
+    sign_in(page, stack, "carol")
     page.goto(f"{stack.address('acme')}/ledger")
     page.screenshot(path=pictures / "ledger.png")
     page.get_by_role("link", name="Export", exact=True).click()

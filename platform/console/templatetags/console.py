@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
+from console import once as once_only
 from console import sentences
 
 register = template.Library()
@@ -32,6 +33,13 @@ MEANINGLESS = re.compile(
     r"[0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\[{].*|", re.DOTALL
 )
 """Values that say nothing to people: hashes, commitments, ids, objects, nothing."""
+
+
+@register.simple_tag
+def once() -> SafeString:
+    """The field of a form that does its work once, however often its answer is loaded again."""
+    field = '<input type="hidden" name="{}" value="{}">'
+    return format_html(field, once_only.FIELD, once_only.token())
 
 
 @register.filter

@@ -27,6 +27,10 @@ CHAT = EndpointSpec(
 )
 ASK = [{"role": "user", "content": "May I return a kettle?"}]
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
+WORDS = {"type": "text", "text": "What is this?"}
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+RECORDING = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}
+FILE = {"type": "file", "file": {"file_id": "f"}}
 CALL = {"id": "c", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
 
 
@@ -49,6 +53,17 @@ def complete(request: Any) -> Any:
         ({"tool_choice": {"type": "function"}}, "tool_choice.function"),
         ({"n": 0}, "n"),
         ({"n": True}, "n"),
+        ({"n": 3}, "n"),
+        (
+            {"messages": [*ASK, {"role": "user", "content": [WORDS, PICTURE]}]},
+            "messages[1].content[1]",
+        ),
+        (
+            {"messages": [{"role": "tool", "tool_call_id": "c", "content": [PICTURE]}]},
+            "messages[0].content[0]",
+        ),
+        ({"messages": [{"role": "user", "content": [RECORDING]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [FILE]}]}, "messages[0].content[0]"),
         ({"max_tokens": -1}, "max_tokens"),
         ({"max_completion_tokens": 1.5}, "max_completion_tokens"),
         ({"temperature": "hot"}, "temperature"),

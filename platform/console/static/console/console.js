@@ -87,26 +87,57 @@ const markFiles = (root) => {
 };
 markFiles(document);
 
-/* Upload with progress; without it the form is sent as any other */
+/* Upload with progress; without it the form is sent as any other. The page and the chosen files stay
+   where the answer is no page of the console: too large a body gets a problem, a proxy its own words */
+const UNREACHED = "The connection broke, and nobody knows what arrived. Reload the page to see it, and try again.";
+
+const problemIn = (request) => {
+  const again = `The answer (${request.status}) is no page of the console. Reload the page, and try again.`;
+  if (!request.getResponseHeader("Content-Type")?.startsWith("application/problem+json")) return again;
+  try {
+    const { title, detail } = JSON.parse(request.responseText);
+    return detail || title || again;
+  } catch {
+    return again;
+  }
+};
+
+const uploading = (form, is) => {
+  form.querySelector("[data-progress]").hidden = !is;
+  form.querySelector('button[type="submit"]').disabled = is;
+};
+
+const refuse = (form, sentence) => {
+  uploading(form, false);
+  const note = form.querySelector("[data-refused]");
+  note.querySelector("[data-sentence]").textContent = sentence;
+  note.hidden = false;
+};
+
+const takeAnswer = (form, request) => {
+  const answer = new DOMParser().parseFromString(request.responseText, "text/html");
+  const content = answer.querySelector("main#content");
+  if (!content) return refuse(form, problemIn(request));
+  if (request.status < 400) history.replaceState(null, "", request.responseURL);
+  markFiles(answer);
+  document.querySelector("main").replaceWith(content);
+  htmx.process(document.querySelector("main"));
+};
+
 document.addEventListener("submit", (event) => {
   const form = event.target.closest("form[data-upload]");
   if (!form) return;
   event.preventDefault();
-  const shown = form.querySelector("[data-progress]");
-  const bar = shown.querySelector("progress");
+  const bar = form.querySelector("progress");
   const request = new XMLHttpRequest();
-  shown.hidden = false;
+  bar.value = 0;
+  form.querySelector("[data-refused]").hidden = true;
+  uploading(form, true);
   request.upload.addEventListener("progress", (step) => {
     if (step.lengthComputable) bar.value = (100 * step.loaded) / step.total;
   });
-  request.addEventListener("load", () => {
-    if (request.status < 400) history.replaceState(null, "", request.responseURL);
-    const answer = new DOMParser().parseFromString(request.responseText, "text/html");
-    markFiles(answer);
-    document.querySelector("main").replaceWith(answer.querySelector("main"));
-    htmx.process(document.querySelector("main"));
-  });
-  request.addEventListener("error", () => form.submit());
+  request.addEventListener("load", () => takeAnswer(form, request));
+  request.addEventListener("error", () => refuse(form, UNREACHED));
   request.open("POST", form.action);
   request.send(new FormData(form));
 });

@@ -22,14 +22,15 @@ class Offline:
     """Answers extractively and plans tool calls by matching words; deterministic, no network.
 
     It knows only what a request holds: `messages`, `tools`, `tool_choice`, `response_format` and
-    the token limit. It invents nothing: it quotes, states fields, asks for what is missing, or
-    says that it does not know.
+    the token limit. All else is ignored, once its shape was checked. It invents nothing: it quotes,
+    states fields, asks for what is missing, or says that it does not know.
     """
 
     async def complete(self, endpoint: EndpointSpec, request: Json) -> Json:
         """Answer with a `chat.completion`; `ProviderModelUnknown` for another model's name,
-        `ProviderRefused` for a request that OpenAI's API would refuse for its shape, and for more
-        than two million characters of messages and tools."""
+        `ProviderRefused` for a request that OpenAI's API would refuse for its shape, for more than
+        one choice, for parts that are not text, and for more than two million characters of
+        messages and tools."""
         return wire.completion(await _reply(endpoint, request), endpoint.model)
 
     async def stream(self, endpoint: EndpointSpec, request: Json) -> AsyncGenerator[Json]:

@@ -2,6 +2,8 @@
 
 A program that is developed against the offline provider would otherwise meet its mistakes only at
 a real one. The shapes are those of POST /chat/completions; members that they don't name pass.
+What the provider can't do and an answer would hide, further choices and parts that are not text,
+is refused as a model without them does.
 """
 
 from __future__ import annotations
@@ -177,6 +179,8 @@ class StreamOptions(Struct):
     include_usage: bool | None = None
 
 
+UNREADABLE = {ImagePart: "image", AudioPart: "recording", FilePart: "file"}
+
 Message = Instructions | DeveloperInstructions | Asked | Said | Result | FunctionResult
 
 
@@ -206,11 +210,24 @@ class ChatRequest(Struct):
 
 
 def check(request: Json) -> None:
-    """Raise Misshapen for the first member that OpenAI's API would refuse."""
+    """Raise Misshapen for the first member that OpenAI's API or this provider would refuse."""
     try:
-        msgspec.convert(request, ChatRequest)
+        asked = msgspec.convert(request, ChatRequest)
     except msgspec.ValidationError as problem:
         raise _misshapen(str(problem)) from None
+    if asked.n is not None and asked.n > 1:
+        raise Misshapen("n", "there is one choice, since the same request always gets the same")
+    for position, message in enumerate(asked.messages):
+        _check_parts(message.content, f"messages[{position}].content")
+
+
+def _check_parts(content: Content | None, place: str) -> None:
+    if content is None or isinstance(content, str):
+        return
+    for position, part in enumerate(content):
+        kind = UNREADABLE.get(type(part))
+        if kind is not None:
+            raise Misshapen(f"{place}[{position}]", f"it is no text, and no {kind} is read here")
 
 
 def _misshapen(told: str) -> Misshapen:
