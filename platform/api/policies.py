@@ -14,12 +14,18 @@ from api.idempotency import idempotent
 from api.pagination import ByVersion
 from api.shapes import Query, Shape, Slug, Text, Thing
 from api.views import ApiView, created
-from governance import policies, policy_sets, queries, verdicts
+from gateway.models import Route
+from governance import mentions, policies, policy_sets, queries, verdicts
 from governance.models import PolicySet
+from governance.statements import Flaw
 from governance.validation import MAX_BYTES
+from retrieval.models import Collection
 from runtime import rehearsing, toolbox
+from runtime.models import Agent, Tool
 from runtime.queries import access_agent
 from runtime.rehearsing import Question
+from tenants import members
+from tenants.keys.models import Key
 
 ACTIONS = [(action, action) for action in rehearsing.ACTIONS]
 
@@ -68,6 +74,15 @@ class ActivePolicySetShown(PolicySetShown):
         return policies.render_schema(policy_set.schema)
 
 
+class WarningShown(serializers.Serializer[Any]):
+    """A name in the policies that stands for nothing, where it is; `line` and `column` from 1."""
+
+    line = serializers.IntegerField()
+    column = serializers.IntegerField(allow_null=True)
+    policy = serializers.CharField(allow_null=True)
+    message = serializers.CharField()
+
+
 class VerdictShown(serializers.Serializer[Any]):
     """What the policies say. Nothing was decided or recorded."""
 
@@ -83,6 +98,9 @@ class VerdictShown(serializers.Serializer[Any]):
     awaits = serializers.ChoiceField(
         choices=["recorded", "sealed", "cosigned"],
         help_text="How far the ledger must be before anything is done.",
+    )
+    warnings = WarningShown(
+        many=True, help_text="What the policies name and is not there: misspelt, or not made yet."
     )
 
 
@@ -146,4 +164,19 @@ class PolicyCheck(ApiView):
         agent = access_agent(slug, principal=request.user) if slug else None
         verdict = rehearsing.verdict_on(Question(agent=agent, **wanted), by=request.user, text=text)
         told = {name: getattr(verdict, name) for name in verdict.__struct_fields__}
-        return Response(VerdictShown({**told, "explanation": verdicts.explain(verdict)}).data)
+        told |= {"explanation": verdicts.explain(verdict), "warnings": _warnings(text)}
+        return Response(VerdictShown(told).data)
+
+
+def _warnings(draft: str | None) -> list[Flaw]:
+    """Of a draft that is valid, or of the policies in force."""
+    in_force = PolicySet.objects.filter(active=True).values_list("text", flat=True)
+    text = (in_force.first() or "") if draft is None else draft
+    slugs: tuple[type[Agent | Tool | Route | Collection], ...] = (Agent, Tool, Route, Collection)
+    there = {
+        each.__name__: set(each._default_manager.values_list("slug", flat=True))  # noqa: SLF001
+        for each in slugs
+    }
+    there["ClientApp"] = set(Key.objects.values_list("public_id", flat=True))
+    there["Member"] = {str(row.user_id) for row in members.everyone()}
+    return mentions.missing(text, there)

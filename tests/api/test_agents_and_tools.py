@@ -155,3 +155,26 @@ def test_models_are_configured_through_the_api(desk: Desk, alice: Caller) -> Non
     for path in ("routes/best", "endpoints/big", "providers/vllm"):
         assert alice.delete(path).status_code == 204
     assert "vllm" not in str(alice.get("providers").json())
+
+
+def test_a_check_warns_of_what_the_policies_name_and_is_not_there(
+    desk: Desk, alice: Caller
+) -> None:
+    question = {"action": "use_tool", "resource": "refund_order", "agent": "refund-desk"}
+    text = alice.get("policies/active").json()["text"]
+    assert alice.post("policies/check", question).json()["warnings"] == []
+    typo = '@id("typo") forbid (principal == Agent::"nobody", action, resource == Tool::"gone");'
+    (agent, tool) = alice.post("policies/check", {**question, "text": text + typo}).json()[
+        "warnings"
+    ]
+    assert (agent["policy"], agent["line"]) == ("typo", len(text.splitlines()) + 1)
+    assert 'Agent::"nobody"' in agent["message"]
+    assert 'Tool::"gone"' in tool["message"]
+    key = alice.post("keys", {"name": "Robo"}).json()["id"]
+    member = desk.cast.dave.id
+    known = f'@id("m") permit (principal == Member::"{member}", action, resource);'
+    known += f'@id("k") permit (principal == ClientApp::"{key}", action, resource);'
+    checked = alice.post("policies/check", {**question, "text": text + known})
+    assert checked.json()["warnings"] == []
+    assert alice.post("policies", {"text": text + typo}).status_code == 201
+    assert len(alice.post("policies/check", question).json()["warnings"]) == 2

@@ -96,3 +96,15 @@ def test_members_see_what_they_may_do_themselves(house: House) -> None:
     page = house.dave.words("/policies")
     assert "Search the collection handbook" in page
     assert "Only an admin changes the policies." in page
+
+
+def test_a_policy_that_names_what_is_not_there_is_warned_of_and_in_force(house: House) -> None:
+    assert "Is it misspelt?" not in house.carol.words("/policies")
+    line = len(_active().text.splitlines()) + 1
+    typo = '@id("typo") forbid (principal == Agent::"nobody", action, resource == Tool::"gone");'
+    assert _save(house, f"{_active().text}{typo}\n")["Location"] == "/policies"
+    page = house.carol.words("/policies")
+    assert "Is it misspelt?" in page
+    assert "there is no Agent::&quot;nobody&quot;" in page
+    assert "there is no Tool::&quot;gone&quot;" in page
+    assert f'<a href="#line-{line}">' in page
