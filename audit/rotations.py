@@ -21,7 +21,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from audit import checkpoints, ledger, roles
-from audit.checkpoints import Checkpoint, KeyKind
+from audit.checkpoints import Checkpoint, CheckpointMalformed, KeyKind
 from audit.errors import Problem
 from audit.events import SYSTEM, KeyRotated
 from audit.note_keys import PrivateKey
@@ -74,9 +74,10 @@ def choose(
 
     1. The one that the newest entry introduces which the checkpoint covers. 2. Without one, that
     which signed the checkpoint before. 3. For a log's first checkpoint, the first of its kind.
-    None at all where an entry that is younger than a minute introduces one that is not here: its
-    file may be on its way, and nothing that covers the entry is signed with another before. Later
-    it counts as anybody's word, since a tenant's role could record such a thing.
+    None at all where the newest entry of a kind is younger than a minute and introduces one that
+    is not here: its file may be on its way, and nothing that covers the entry is signed with
+    another before. Later it counts as anybody's word, since a tenant's role could record such a
+    thing.
     As the sequencer. Raises KeyNotIntroduced.
     """
     held: dict[KeyKind, dict[str, PrivateKey]] = {}
@@ -85,7 +86,9 @@ def choose(
         held.setdefault(signer.kind, {}).setdefault(str(signer.verifier), key)
     cursor.execute(INTRODUCED, [log, checkpoint.size])
     found = [(_named(payload), is_new) for payload, is_new in cursor.fetchall()]
-    if any(is_new and not any(name in each for each in held.values()) for name, is_new in found):
+    newest = {_kind(name): (name, is_new) for name, is_new in reversed(found)}
+    here = {name for each in held.values() for name in each}
+    if any(is_new and name not in here for name, is_new in newest.values()):
         return []
     introduced, signed = [name for name, _ in found], _signed(cursor, log)
     return [_of_kind(kind, each, introduced, signed, checkpoint) for kind, each in held.items()]
@@ -93,6 +96,14 @@ def choose(
 
 def _named(payload: bytes) -> str:
     return str(json.loads(bytes(payload)).get("verifier_key"))
+
+
+def _kind(name: str) -> KeyKind | None:
+    """The kind of the verifier key `name`; None where it is none."""
+    try:
+        return checkpoints.parse_key(name).kind
+    except CheckpointMalformed:
+        return None
 
 
 def _of_kind(
