@@ -35,7 +35,7 @@ serve: .venv/main ## Start everything, without the story
 
 test: .venv/development ## Run the whole suite on the embedded PostgreSQL
 	@$(BIN)/python -m pytest -q -m "not soak" tests/journeys & journeys=$$!; \
-	$(BIN)/python -m pytest -q -n 3 -m "not soak" --ignore tests/journeys; suite=$$?; \
+	$(BIN)/python -m pytest -q -n 2 -m "not soak" --ignore tests/journeys; suite=$$?; \
 	wait $$journeys && exit $$suite
 
 soak: .venv/development ## Run the slow tests: whole installations, killed and stopped processes
