@@ -95,6 +95,7 @@ def test_whoever_watches_is_told_so_in_json(line: Line, host: str) -> None:
     assert is_failing(host)
 
 
+@pytest.mark.soak
 def test_a_silent_database_is_away_until_it_speaks(line: Line) -> None:
     line.fall_silent()
     assert is_failing("localhost")
@@ -103,6 +104,7 @@ def test_a_silent_database_is_away_until_it_speaks(line: Line) -> None:
     wait_until_well()
 
 
+@pytest.mark.soak
 def test_whoever_connects_to_a_silent_database_gives_up_soon(line: Line) -> None:
     line.fall_silent()
     began, another = time.monotonic(), connection.copy()
@@ -112,6 +114,7 @@ def test_whoever_connects_to_a_silent_database_gives_up_soon(line: Line) -> None
     line.speak()
 
 
+@pytest.mark.soak
 def test_a_database_that_falls_silent_meanwhile_is_away(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:

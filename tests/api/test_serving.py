@@ -56,6 +56,7 @@ def _connections() -> int:
         return int(cursor.fetchone()[0])
 
 
+@pytest.mark.soak
 def test_watchers_hold_no_connection_and_end_with_their_clients(
     committed_desk: Desk, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,7 @@ def test_waiting_ends_when_the_run_is_held(committed_desk: Desk, app: Caller) ->
     assert shown["approval"]
 
 
+@pytest.mark.soak
 def test_who_waits_in_vain_gets_the_address(
     committed_desk: Desk, app: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ def _lines(folder: Path) -> dict[str, list[bytes]]:
     return {name: (folder / name).read_bytes().splitlines() for name in bundles.LINES}
 
 
+@pytest.mark.soak
 def test_a_process_that_was_killed_is_gone_on_from(
     raw: psycopg.Connection, committed_log: OwnLog, guard: Guard, tmp_path: Path
 ) -> None:

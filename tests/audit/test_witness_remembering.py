@@ -173,6 +173,7 @@ def test_a_damaged_key_file_is_refused(key_file):
 # The process
 
 
+@pytest.mark.soak
 def test_a_process_that_is_killed_at_any_moment_keeps_its_word(tmp_path, key_file, own):
     """Killed ten times under load: what was cosigned is remembered, and one root a size."""
     chance, acknowledged = random.Random(5), 0

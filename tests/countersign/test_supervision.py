@@ -63,6 +63,7 @@ def _pid(data: Path) -> int:
     return int((data / "postmaster.pid").read_text().splitlines()[0])
 
 
+@pytest.mark.soak
 def test_a_killed_postgresql_is_started_again_with_all_that_was_committed(
     postgres: tuple[Path, str], tmp_path: Path, said: list[str]
 ) -> None:
@@ -85,6 +86,7 @@ def test_a_killed_postgresql_is_started_again_with_all_that_was_committed(
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
+@pytest.mark.soak
 def test_a_postgresql_that_can_not_be_started_again_ends_everything_with_the_reason(
     postgres: tuple[Path, str], tmp_path: Path, said: list[str]
 ) -> None:
@@ -116,6 +118,7 @@ def test_a_process_that_dies_is_started_again_and_what_it_had_started_is_ended(
     assert alone.processes.ended() == {}
 
 
+@pytest.mark.soak
 def test_a_process_that_somebody_kills_through_us_is_theirs_to_start_again(
     alone: Installation, said: list[str]
 ) -> None:

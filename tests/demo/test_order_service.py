@@ -167,6 +167,7 @@ async def until_made(service: Service) -> None:
 
 
 @pytest.mark.parametrize("made", [0, 1], ids=["before", "after"])
+@pytest.mark.soak
 async def test_a_kill_in_the_middle_leaves_one_refund_in_the_end(state: Path, made: int) -> None:
     slow = Service(state, "--delay-ms", "3000" if made else "20000")
     asking = asyncio.create_task(slow.ask("POST", "/refunds", ASKED, key="a"))

@@ -240,6 +240,7 @@ def test_a_model_that_hangs_is_cut_off_when_the_runs_time_is_over(desk: Desk) ->
     assert failed.event["attempts"] == ["scripted-chat: out_of_time"]
 
 
+@pytest.mark.soak
 def test_tries_and_fallbacks_share_the_runs_time(desk: Desk) -> None:
     publish(desk, limits_={"seconds": 2})
     chat = Endpoint.objects.get(slug="scripted-chat")
@@ -279,6 +280,7 @@ def test_a_provider_that_fails_ends_the_run_with_its_code(
     assert desk.work(run).state == RunState.FAILED
 
 
+@pytest.mark.soak
 def test_a_provider_that_hangs_ends_the_run_with_its_code(desk: Desk, hasty: None) -> None:
     run = _with_provider(desk, "/hanging", None)
     assert (run.state, run.failure["code"]) == (RunState.FAILED, "provider_timeout")

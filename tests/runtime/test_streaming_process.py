@@ -43,6 +43,7 @@ def _hired(stream: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", SENDER, stream], env=environment, cwd=ROOT)
 
 
+@pytest.mark.soak
 def test_a_killed_sender_s_batch_comes_again_under_the_same_id(
     committed_acme: Cast, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

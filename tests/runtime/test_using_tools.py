@@ -52,6 +52,7 @@ def _listen(desk: Desk, *replies: Any) -> Listening:
     return desk.world.tool_reply
 
 
+@pytest.mark.soak
 def test_a_reading_tool_that_times_out_is_tried_three_times_and_then_the_model_is_told(
     till: Desk,
 ) -> None:
@@ -84,6 +85,7 @@ def test_a_repeatable_write_that_times_out_is_tried_again_under_the_same_key(til
     assert till.world.refunds == [{"order_id": "1042", "amount_cents": SMALL}]
 
 
+@pytest.mark.soak
 def test_a_repeatable_write_that_never_answers_ends_unknown_and_the_run_with_it(
     till: Desk,
 ) -> None:

@@ -59,6 +59,7 @@ def served(desk: builders.Desk, ask: Callable[[], Any], *, after: float = 0) -> 
         return asking.result()
 
 
+@pytest.mark.soak
 def test_a_stock_client_that_times_out_gets_the_answer_of_its_one_run(
     desk: builders.Desk, office: Any
 ) -> None:
@@ -198,6 +199,7 @@ def test_a_key_is_nobodys_retry_without_a_key(desk: builders.Desk, office: Any) 
     assert Run.objects.count() == 2
 
 
+@pytest.mark.soak
 def test_a_try_that_was_given_up_before_its_turn_starts_nothing(
     desk: builders.Desk, office: Any
 ) -> None:

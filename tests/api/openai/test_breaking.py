@@ -185,6 +185,7 @@ def test_an_answer_that_cannot_be_recorded_is_withheld(office: Any) -> None:
     assert office.kinds(withheld.value.request_id) == BEFORE
 
 
+@pytest.mark.soak
 def test_a_killed_web_server_leaves_what_it_had_begun(office: Any, tmp_path: Any) -> None:
     office.upstream.will(mock_model.hangs)
     with web_process.serving(connection.settings_dict["NAME"], tmp_path) as web:
