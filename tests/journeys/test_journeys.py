@@ -24,6 +24,7 @@ from world import World, calls, says
 from audit.queries import access_entry, entries, latest_checkpoint
 from governance import policy_sets
 from governance.policies import DEFAULT_POLICY
+from retrieval.models import Document
 from runtime import ingesting, runs, toolbox
 from runtime.models import Run
 from tenants.keys import issuing
@@ -36,20 +37,20 @@ permit (principal is Agent, action in [Action::"invoke", Action::"invoke_unatten
 """
 
 
-def _state(run: Run) -> str:
-    run.refresh_from_db()
-    return run.state
+def _state(row: Run | Document) -> str:
+    row.refresh_from_db()
+    return row.state
 
 
 @pytest.fixture
-def desk(committed_acme: Cast, world: World) -> Desk:
-    """acme's refund desk with its handbook, committed."""
+def desk(committed_acme: Cast, world: World, stack: Stack) -> Desk:
+    """acme's refund desk with its handbook, committed and indexed by the worker."""
     now = datetime.now(UTC)
     made = furnish(committed_acme, world, now)
     document = ingesting.upload(
         made.collection, "returns-handbook.md", HANDBOOK, by=made.cast.alice, now=now
     )
-    ingesting.ingest(document.pk, now=now)
+    stack.wait_until(lambda: _state(document) == "ready")
     return made
 
 
