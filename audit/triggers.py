@@ -35,7 +35,8 @@ FUNCTIONS = (
                 USING ERRCODE = 'check_violation', COLUMN = wrong;
         END IF;
         IF new.correlation IS NOT NULL THEN
-            PERFORM pg_advisory_xact_lock(uuid_hash_extended(new.correlation, 1));
+            PERFORM pg_advisory_xact_lock(
+                uuid_hash_extended(new.correlation, uuid_hash_extended(new.log_id, 1)));
         END IF;
         new.occurred_at := transaction_timestamp();
         new.recorded_at := clock_timestamp();

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import inspect
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from pytest_django import DjangoDbBlocker
@@ -10,6 +14,23 @@ from pytest_django import DjangoDbBlocker
 from tests.environment import DATABASE_NAME
 
 pytest_plugins = ["cast", "world", "stage", "builders"]
+
+ASYNC_SECONDS = 60
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """An asynchronous test that waits for ever says where: a dump of threads shows but the loop."""
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        item.obj = _bounded(item.obj)
+
+
+def _bounded(test: Any) -> Any:
+    @functools.wraps(test)
+    async def within(*arguments: Any, **named: Any) -> None:
+        async with asyncio.timeout(ASYNC_SECONDS):
+            await test(*arguments, **named)
+
+    return within
 
 
 @pytest.fixture(scope="session")

@@ -292,6 +292,17 @@ def test_a_run_is_recorded_by_one_transaction_at_a_time(committed_log: OwnLog):
         record_all(second, committed_log, _notes([run]))
 
 
+def test_the_same_run_in_another_log_waits_for_nobody(
+    committed_log: OwnLog, other_committed_log: OwnLog
+):
+    run = uuid4()
+    with direct() as first, direct() as second:
+        with first.transaction():
+            record_all(first, committed_log, _notes([run]))
+            second.execute("SET lock_timeout = '100ms'")
+            record_all(second, other_committed_log, _notes([run]))
+
+
 MALFORMED = {
     "kind": ["Upper", "", "a" * 101, "a b", "a\n", "9a"],
     "actor_kind": ["person", "", "member "],
