@@ -54,6 +54,21 @@ def _is_whole() -> bool:
     return bool(status == TransactionStatus.INTRANS)
 
 
+def _wanted(test: Any) -> str | None:
+    """The set that a test, or what it asks with, wants around it."""
+    return next((name for name in reversed(SETS) if name in test.fixturenames), None)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let those that want one set follow each other: it is built once, not at every turn.
+
+    They stay before those that commit, where pytest-django has put all that are rolled back.
+    """
+    order = list(SETS)
+    items.sort(key=lambda item: order.index(name) if (name := _wanted(item)) else len(order))
+
+
 @pytest.fixture(scope="session")
 def stage(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Stage]:
     """What stands at the moment; nothing, once the session ends."""
@@ -66,12 +81,11 @@ def stage(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator
 @pytest.fixture(autouse=True)
 def _on_stage(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> None:
     """Have the set that the test wants around it, or none; a test without database leaves it."""
-    names = request.fixturenames
-    if "django_db_setup" in names:
-        wanted = [name for name in SETS if name in names]
+    if "django_db_setup" in request.fixturenames:
+        wanted = _wanted(request)
         made: Stage = request.getfixturevalue("stage")
         with django_db_blocker.unblock():
-            made.show(wanted[-1], request) if wanted else made.strike()
+            made.show(wanted, request) if wanted else made.strike()
 
 
 @pytest.fixture
