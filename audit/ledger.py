@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.db import connection
@@ -34,25 +35,40 @@ def record(
 ) -> UUID:
     """Write `event` into the acting tenant's ledger, in the caller's transaction; the entry's id.
 
-    The entry exists if and only if the transaction commits; the database stamps its times and its
-    place within its correlation. What is private of it is encrypted for `person` (a name as in
-    audit.subjects), who is the actor or whom they act for where nobody is given.
-    Raises NotInTransaction, NoLedger, entries.EntryTooLarge, canonical.NotCanonical.
+    What `record_all` says of many is true of it.
+    """
+    (made,) = record_all([event], actor=actor, correlation=correlation, person=person)
+    return made
+
+
+def record_all(
+    events: Sequence[Event],
+    *,
+    actor: Actor,
+    correlation: UUID | None = None,
+    person: str | None = None,
+) -> list[UUID]:
+    """Write `events`, in this order, into the acting tenant's ledger; the entries' ids.
+
+    The entries exist if and only if the caller's transaction commits; the database stamps their
+    times and their places within their correlation. What is private of them is encrypted for
+    `person` (a name as in audit.subjects), who is the actor or whom they act for where nobody is
+    given. Raises NotInTransaction, NoLedger, entries.EntryTooLarge, canonical.NotCanonical.
     """
     if not connection.in_atomic_block:
-        raise NotInTransaction(kind=event.kind)
+        raise NotInTransaction(kind=", ".join(event.kind for event in events))
     subject = None
-    if needs_subject(event, actor):
+    if any(needs_subject(event, actor) for event in events):
         subject = subjects.of(person or actor.person)
-    entry = draft(event, actor=actor, correlation=correlation, subject=subject)
+    made = [draft(event, actor=actor, correlation=correlation, subject=subject) for event in events]
     with connection.cursor() as cursor:
-        cursor.execute(*recording([entry]))
-        if cursor.rowcount != 1:
+        cursor.execute(*recording(made))
+        if cursor.rowcount != len(made):
             cursor.execute("SELECT current_user::text")
             raise NoLedger(role=cursor.fetchone()[0])
-        if kept := keeping([entry]):
+        if kept := keeping(made):
             cursor.execute(*kept)
-    return entry.id
+    return [entry.id for entry in made]
 
 
 def open_log(*, role: str, origin: str) -> UUID:

@@ -133,4 +133,4 @@ def _names(act: Act, allowed: decisions.Allowed) -> IntentNames:
 
 def _record(act: Act, *events: Event) -> list[UUID]:
     actor = actor_of(act.intent, act.principal)
-    return [ledger.record(event, actor=actor, correlation=act.correlation) for event in events]
+    return ledger.record_all(events, actor=actor, correlation=act.correlation)

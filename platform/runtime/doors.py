@@ -48,18 +48,24 @@ def alone_for(intent: Intent) -> int:
     to its time-out.
     """
     tool = _tool(intent)
-    return 0 if tool is None or may_repeat(intent) else tool.timeout_seconds
+    return 0 if tool is None or _may_repeat(intent, tool) else tool.timeout_seconds
 
 
 def may_repeat(intent: Intent) -> bool:
     """Whether trying the intent again under the same idempotency key can do no second harm."""
-    tool = _tool(intent)
-    return not writes(intent) or (tool is not None and tool.repeatable)
+    return _may_repeat(intent, _tool(intent))
 
 
 def writes(intent: Intent) -> bool:
     """Whether acting on the intent may change something; what is not known might."""
-    tool = _tool(intent)
+    return _writes(intent, _tool(intent))
+
+
+def _may_repeat(intent: Intent, tool: Tool | None) -> bool:
+    return not _writes(intent, tool) or (tool is not None and tool.repeatable)
+
+
+def _writes(intent: Intent, tool: Tool | None) -> bool:
     return intent.action == "use_tool" and (tool is None or tool.effect != Effect.READ)
 
 

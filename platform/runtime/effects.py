@@ -281,9 +281,8 @@ def _end(taking: Taking, step: Step, outcome: Outcome, took: timedelta) -> None:
     run.tokens += outcome.tokens
     run.cost_micros += outcome.cost_micros
     Run.objects.filter(pk=run.pk).update(tokens=run.tokens, cost_micros=run.cost_micros)
-    for event in outcome.events:
-        taking.record(event)
-    taking.record(_event(taking.names(step.decision), outcome, took // MILLISECOND))
+    ended = _event(taking.names(step.decision), outcome, took // MILLISECOND)
+    taking.record_all([*outcome.events, ended])
 
 
 def _event(

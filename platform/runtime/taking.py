@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +22,7 @@ from tenants import isolation
 from tenants.principals import Principal
 
 
-class Taking(msgspec.Struct, frozen=True, kw_only=True):
+class Taking(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The step that is being taken: the run, what it wants to do next, and why."""
 
     run: Run
@@ -32,14 +34,22 @@ class Taking(msgspec.Struct, frozen=True, kw_only=True):
         """The step's row, if an earlier taking left one."""
         return Step.objects.filter(run=self.run, number=self.intent.step or 0).first()
 
+    @cached_property
+    def commitment(self) -> str:
+        """What stands for the intent in its entries: the same from its beginning to its end."""
+        return commitment_of(self.intent, requester_of(self.run))
+
     def record(self, event: Event) -> UUID:
         """Write an entry of this run, in the caller's transaction; its id."""
         return record(self.run, event)
 
+    def record_all(self, events: Sequence[Event]) -> None:
+        """Write entries of this run, in this order, in the caller's transaction."""
+        ledger.record_all(events, actor=agent_actor(self.run), correlation=self.run.pk)
+
     def names(self, decision: UUID | None) -> IntentNames:
         """What the entries of the intent's effect say of it, allowed by the entry `decision`."""
-        commitment = commitment_of(self.intent, requester_of(self.run))
-        return names_of(self.intent, commitment, decision)
+        return names_of(self.intent, self.commitment, decision)
 
     def save(self, step: Step | None, state: StepState, **columns: Any) -> Step:
         """Write the step's row, in the caller's transaction."""

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 from django.db import connection, transaction
-from own_logs import ROBO, NoteTaken, OwnLog, act_as, publish
+from own_logs import ROBO, Confided, NoteTaken, OwnLog, act_as, publish
 
 from audit import canonical, entries, ids, ledger, queries, roles, subjects
 from audit.canonical import NotCanonical
@@ -62,6 +62,25 @@ def test_a_rolled_back_transaction_leaves_no_entry(own_log: OwnLog):
         ledger.record(NoteTaken(note="never"), actor=SYSTEM)
         transaction.set_rollback(True)
     assert queries.status().pending == 0
+    assert not queries.entries().exists()
+
+
+def test_many_are_recorded_at_once_in_their_order_and_with_their_bodies(own_log: OwnLog):
+    run = uuid4()
+    events = [NoteTaken(note="1"), Confided(topic="t", words="2"), NoteTaken(note="3")]
+    made = ledger.record_all(events, actor=ROBO, correlation=run)
+    publish()
+    found = queries.entries(correlation=run).order_by("leaf__sequence")
+    assert [(entry.pk, entry.kind) for entry in found] == [
+        (id_, event.kind) for id_, event in zip(made, events, strict=True)
+    ]
+    assert queries.private(found[1])["words"]["value"] == "2"
+
+
+def test_of_many_all_or_none_are_recorded(own_log: OwnLog):
+    too_large = NoteTaken(note="x" * 70_000)
+    with pytest.raises(EntryTooLarge):
+        ledger.record_all([NoteTaken(note="fits"), too_large], actor=SYSTEM)
     assert not queries.entries().exists()
 
 
