@@ -236,6 +236,10 @@ def _supplied(entry: Draft) -> tuple[Any, ...]:
 # A recorded entry's row of audit.entry, and a sealed one's of that with audit.leaf and audit.log.
 RECORDED = ", ".join(f"entry.{name}" for name in (*SUPPLIED, "occurred_at", "recorded_at"))
 ROW = f"{RECORDED}, leaf.sequence, leaf.previous, log.origin"
+SEALED = """audit.leaf
+JOIN audit.log ON log.id = leaf.log_id
+JOIN audit.entry ON entry.log_id = leaf.log_id AND entry.id = leaf.entry_id"""
+"""Where a ROW is read from: from the leaves, so that nothing that was sealed is left out."""
 _COLUMNS = (*SUPPLIED, "occurred_at", "recorded_at", "sequence", "previous", "origin")
 
 

@@ -11,7 +11,7 @@ import msgspec
 from django.db import connection
 
 from audit import outside, queries, stored_tiles, tiles
-from audit.entries import ROW, leaf_of_row
+from audit.entries import ROW, SEALED, leaf_of_row
 from audit.errors import Problem
 from audit.models import Checkpoint, Entry
 from audit.tiles import ENTRIES, HEIGHT, WIDTH, Tile
@@ -19,9 +19,7 @@ from audit.tlog_proof import TlogProof
 
 # A bundle that a checkpoint covers is whole: its rows are joined, never looked for.
 BUNDLE = f"""
-SELECT {ROW} FROM audit.leaf
-JOIN audit.log ON log.id = leaf.log_id
-JOIN audit.entry ON entry.log_id = leaf.log_id AND entry.id = leaf.entry_id
+SELECT {ROW} FROM {SEALED}
 WHERE leaf.log_id = %s AND leaf.index >= %s AND leaf.index < %s
 ORDER BY leaf.index
 """  # noqa: S608  (a constant of column names)

@@ -13,16 +13,14 @@ import msgspec
 from django.db import connection
 
 from audit import queries
-from audit.entries import ROW, fields_of, leaf_of_row
+from audit.entries import ROW, SEALED, fields_of, leaf_of_row
 from audit.errors import Problem
 from audit.models import Checkpoint
 
 # From the leaves, as a bundle reads them.
 ENTRIES = f"""
 SELECT leaf.index, leaf.leaf_hash, {ROW}
-FROM audit.leaf
-JOIN audit.log ON log.id = leaf.log_id
-JOIN audit.entry ON entry.log_id = leaf.log_id AND entry.id = leaf.entry_id
+FROM {SEALED}
 WHERE leaf.log_id = %s AND leaf.index >= %s AND leaf.index < %s
 ORDER BY leaf.index
 """  # noqa: S608  (a constant of column names)

@@ -12,7 +12,7 @@ from django.db import connection
 
 from audit import bodies, canonical, subjects
 from audit.bodies import Subject
-from audit.entries import ROW, fields_of
+from audit.entries import ROW, SEALED, fields_of
 from audit.models import Checkpoint
 from audit.selections import Selection
 
@@ -20,17 +20,14 @@ from audit.selections import Selection
 MOST_BYTES = 4 << 20
 LOOKED_AHEAD = 10_000
 
-# From the leaves: what was sealed is exported, whatever became of the entry's row.
-RANGE = """
-FROM audit.leaf
-JOIN audit.log ON log.id = leaf.log_id
-JOIN audit.entry ON entry.log_id = leaf.log_id AND entry.id = leaf.entry_id
+RANGE = f"""
+FROM {SEALED}
 LEFT JOIN audit.body ON body.log_id = entry.log_id AND body.entry_id = entry.id
 LEFT JOIN audit.subject_key AS key ON key.id = body.subject
 WHERE leaf.log_id = %s AND leaf.index >= %s AND leaf.index < %s
 ORDER BY leaf.index
 """
-SEALED = f"SELECT leaf.index, body.sealed, key.id, key.wrapped, {ROW} {RANGE}"
+ROWS = f"SELECT leaf.index, body.sealed, key.id, key.wrapped, {ROW} {RANGE}"
 # PostgreSQL knows these without reading the bytes.
 SIZES = f"""
 SELECT leaf.index, octet_length(entry.payload) + coalesce(octet_length(body.sealed), 0) {RANGE}
@@ -72,7 +69,7 @@ def chunks(checkpoint: Checkpoint, start: int, count: int) -> Iterator[list[Seal
         end = min(first + LOOKED_AHEAD, checkpoint.size)
         sizes = _asked(SIZES, checkpoint, first, end)
         for begin, behind in pairwise([*_cuts(sizes, count), end]):
-            yield [_row(*columns) for columns in _asked(SEALED, checkpoint, begin, behind)]
+            yield [_row(*columns) for columns in _asked(ROWS, checkpoint, begin, behind)]
 
 
 def _asked(query: str, checkpoint: Checkpoint, first: int, end: int) -> list[tuple[Any, ...]]:

@@ -14,18 +14,13 @@ from api.idempotency import idempotent
 from api.pagination import ByVersion
 from api.shapes import Query, Shape, Slug, Text, Thing
 from api.views import ApiView, created
-from gateway.models import Route
 from governance import mentions, policies, policy_sets, queries, verdicts
 from governance.models import PolicySet
 from governance.statements import Flaw
 from governance.validation import MAX_BYTES
-from retrieval.models import Collection
-from runtime import rehearsing, toolbox
-from runtime.models import Agent, Tool
+from runtime import entities, rehearsing, toolbox
 from runtime.queries import access_agent
 from runtime.rehearsing import Question
-from tenants import members
-from tenants.keys.models import Key
 
 ACTIONS = [(action, action) for action in rehearsing.ACTIONS]
 
@@ -172,11 +167,4 @@ def _warnings(draft: str | None) -> list[Flaw]:
     """Of a draft that is valid, or of the policies in force."""
     in_force = PolicySet.objects.filter(active=True).values_list("text", flat=True)
     text = (in_force.first() or "") if draft is None else draft
-    slugs: tuple[type[Agent | Tool | Route | Collection], ...] = (Agent, Tool, Route, Collection)
-    there = {
-        each.__name__: set(each._default_manager.values_list("slug", flat=True))  # noqa: SLF001
-        for each in slugs
-    }
-    there["ClientApp"] = set(Key.objects.values_list("public_id", flat=True))
-    there["Member"] = {str(row.user_id) for row in members.everyone()}
-    return mentions.missing(text, there)
+    return mentions.missing(text, entities.ids())

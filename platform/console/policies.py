@@ -21,12 +21,10 @@ from governance.models import PolicySet
 from governance.policies import PolicyInvalid, Verdict
 from governance.policy_sets import PolicyMoved
 from retrieval.models import Collection
+from runtime import entities, rehearsing, toolbox
 from runtime import queries as runtime_queries
-from runtime import rehearsing, toolbox
 from runtime.models import Agent, Tool
 from runtime.rehearsing import Question
-from tenants import members
-from tenants.keys.models import Key
 
 MOST_ASKED = 50
 LONGEST_VERSION = 10
@@ -75,25 +73,13 @@ def _context(request: MemberRequest, row: PolicySet) -> dict[str, Any]:
     return {
         "policies": row,
         "lines": row.text.splitlines(),
-        "missing": mentions.missing(row.text, _there()),
+        "missing": mentions.missing(row.text, entities.ids()),
         "versions": pages.cut(versions, request),
         "schema": policies.render_schema(row.schema),
         "form": Rehearsal(),
         "own": _own(request),
         "may_change": rooms.named("policies").is_kept_by(request.principal),
         "names": names.known(),
-    }
-
-
-def _there() -> dict[str, set[str]]:
-    """What policies can name, by its entity type."""
-    return {
-        "Agent": set(Agent.objects.values_list("slug", flat=True)),
-        "ClientApp": set(Key.objects.values_list("public_id", flat=True)),
-        "Member": {str(row.user_id) for row in members.everyone()},
-        "Tool": set(Tool.objects.values_list("slug", flat=True)),
-        "Route": set(_slugs(Route)),
-        "Collection": set(_slugs(Collection)),
     }
 
 

@@ -296,11 +296,10 @@ def test_the_same_run_in_another_log_waits_for_nobody(
     committed_log: OwnLog, other_committed_log: OwnLog
 ):
     run = uuid4()
-    with direct() as first, direct() as second:
-        with first.transaction():
-            record_all(first, committed_log, _notes([run]))
-            second.execute("SET lock_timeout = '100ms'")
-            record_all(second, other_committed_log, _notes([run]))
+    with direct() as first, direct() as second, first.transaction():
+        record_all(first, committed_log, _notes([run]))
+        second.execute("SET lock_timeout = '100ms'")
+        record_all(second, other_committed_log, _notes([run]))
 
 
 MALFORMED = {
