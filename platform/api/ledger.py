@@ -10,11 +10,9 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.renderers import JSONRenderer
-from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from api.authentication import HasPrincipal, MembersOnly, PrincipalRequest, principal_of
+from api.authentication import MembersOnly, PrincipalRequest
 from api.negotiation import AsAsked, TlogProof
 from api.shapes import Query, Shape, Slug, Thing, of_the_query
 from api.views import ApiView
@@ -24,18 +22,6 @@ from runtime import ledgers
 
 ACTOR_KINDS = ["member", "agent", "client_app", "system"]
 MEANS = ["session", "token", "service_key"]
-
-
-class ReadersOnly(HasPrincipal):
-    """Of members those whom the console shows the ledger; a client app sees its own runs' part."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        """Raise SignInNeeded, or NotPermitted for a member who is no auditor and no admin."""
-        super().has_permission(request, view)
-        principal = principal_of(request)
-        if principal is not None and principal.kind == "member":
-            principal.require(*ledgers.READERS)
-        return True
 
 
 class EntriesQuery(Query):
@@ -179,8 +165,6 @@ class ConsistencyShown(serializers.Serializer[Any]):
 class Entries(ApiView):
     """The ledger."""
 
-    permission_classes = (ReadersOnly,)
-
     @extend_schema(parameters=[EntriesQuery], responses=EntryShown(many=True))
     def get(self, request: PrincipalRequest) -> Response:
         """Entries, newest first: all for auditors and admins, those of its own runs for an app."""
@@ -190,8 +174,6 @@ class Entries(ApiView):
 
 class EntryView(ApiView):
     """One entry."""
-
-    permission_classes = (ReadersOnly,)
 
     @extend_schema(responses=EntryInFull)
     def get(self, request: PrincipalRequest, entry: UUID) -> Response:
@@ -205,7 +187,6 @@ class EntryView(ApiView):
 class EntryProof(ApiView):
     """What shows that an entry is in the tree."""
 
-    permission_classes = (ReadersOnly,)
     renderer_classes = (JSONRenderer, TlogProof)
     content_negotiation_class = AsAsked
 

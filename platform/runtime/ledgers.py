@@ -35,19 +35,19 @@ READERS = ("admin", "auditor")
 def entries(*, principal: Principal, **filters: Any) -> QuerySet[Entry]:
     """The entries that `principal` may read, newest first; `filters` as in `audit.queries`.
 
-    Admins and auditors read all of them, everybody else those of the runs that they may see; these
-    MUST NOT look for a person, whose pseudonym an answer would tell. Raises NotPermitted.
+    Admins and auditors read all of them, other members none, and a client app those of its own
+    runs; it can't look for a person, whose pseudonym an answer would tell. Raises NotPermitted.
     """
-    if filters.get("person") is not None:
+    if principal.kind == "member" or filters.get("person") is not None:
         principal.require(*READERS)
     found = queries.entries(**filters)
-    if principal.kind == "member" and principal.has(*READERS):
+    if principal.kind == "member":
         return found
     return found.filter(correlation__in=runs_visible_to(principal).values("pk"))
 
 
 def access_entry(entry_id: UUID, *, principal: Principal) -> Entry:
-    """The entry, if `principal` may read it. Raises EntryUnknown."""
+    """The entry, if `principal` may read it. Raises EntryUnknown, NotPermitted."""
     entry = entries(principal=principal).filter(pk=entry_id).first()
     if entry is None:
         raise EntryUnknown(entry=str(entry_id))
