@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -15,19 +16,22 @@ from world import calls, says
 
 from audit import queries as audit_queries
 from audit.selections import EVERYTHING
+from governance.models import Approval
 from retrieval.models import Document, Passage
-from runtime import erasing, exports, holding, saved_views, streams
-from runtime.models import Run
+from runtime import erasing, exports, holding, runs, saved_views, streams
+from runtime.models import Run, RunState
 from tenants import isolation, members
 from tenants.keys import issuing
 from tenants.models import Membership, User
 from tenants.principals import Principal
 
+QUESTION = "How long may I return electronics?"
+REFUND = "Refund 129.00 of order 1042"
 EVERYBODY = ("alice", "bob", "carol", "dave", "vera")
 
 
 class House:
-    """acme and its visitors. What a test looks at comes into being when it first looks."""
+    """acme and its visitors. What a test looks at and no set has made is made at its first look."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
@@ -46,7 +50,8 @@ class House:
     @cached_property
     def document(self) -> str:
         """The id of the handbook, which is ready."""
-        made = stock(self.desk.collection, by=self.desk.cast.alice, now=self.desk.now)
+        desk = self.desk
+        made = Document.objects.first() or stock(desk.collection, by=desk.cast.alice, now=desk.now)
         assert Document.objects.get(pk=made.pk).state == "ready"
         return str(made.pk)
 
@@ -59,19 +64,20 @@ class House:
     def held(self) -> Run:
         """A large refund that waits for a reviewer."""
         assert self.document
-        return hold_a_refund(self.desk)
+        self.desk.world.script[:] = [says("Done.")]
+        return Run.objects.filter(state=RunState.HELD).first() or hold_a_refund(self.desk)
+
+    @cached_property
+    def approved(self) -> Run:
+        """A large refund that Bob approved, and that was made."""
+        assert self.document
+        return _completed(REFUND) or approve_a_refund(self.desk)
 
     @cached_property
     def completed(self) -> Run:
         """A question that was answered from the handbook."""
         assert self.document
-        question = "How long may I return electronics?"
-        asked = self.desk.ask(
-            question,
-            calls(("search_handbook", {"query": question})),
-            says("Electronics have a window of 14 days [P1]."),
-        )
-        return self.desk.work(asked)
+        return _completed(QUESTION) or answer_a_question(self.desk)
 
     @cached_property
     def approval(self) -> str:
@@ -143,10 +149,24 @@ class House:
         return self.desk.cast.bob.id
 
 
+def _completed(task: str) -> Run | None:
+    return Run.objects.filter(state=RunState.COMPLETED, task=task).first()
+
+
+def answer_a_question(desk: Desk) -> Run:
+    """A question that was answered from the handbook."""
+    asked = desk.ask(
+        QUESTION,
+        calls(("search_handbook", {"query": QUESTION})),
+        says("Electronics have a window of 14 days [P1]."),
+    )
+    return desk.work(asked)
+
+
 def hold_a_refund(desk: Desk) -> Run:
     """A large refund that waits for a reviewer; its collection has the handbook."""
     asked = desk.ask(
-        "Refund 129.00 of order 1042",
+        REFUND,
         calls(("look_up_order", {"order_id": "1042"})),
         calls(("search_handbook", {"query": "refund limits"}), first_id="call_2"),
         calls(("refund_order", {"order_id": "1042", "amount_cents": 12_900}), first_id="call_3"),
@@ -155,19 +175,44 @@ def hold_a_refund(desk: Desk) -> Run:
     return desk.work(asked)
 
 
-def _desk_with_a_held_refund(request: pytest.FixtureRequest) -> None:
+def approve_a_refund(desk: Desk) -> Run:
+    """A large refund that Bob approved, and that was made."""
+    held = hold_a_refund(desk)
+    approval = Approval.objects.get(run=held.pk)
+    why = "Within the limits."
+    runs.settle_approval(approval, verdict="approve", reason=why, by=desk.cast.bob, now=desk.now)
+    return desk.work(held)
+
+
+def _today(request: pytest.FixtureRequest, *acts: Callable[[Desk], Run]) -> None:
+    """What acme did today, with the handbook in its collection."""
     desk = furnished_desk(request, datetime.now(UTC))
     with isolation.acting_for(desk.cast.tenant), override_settings(ALLOW_PRIVATE_ADDRESSES=True):
         stock(desk.collection, by=desk.cast.alice, now=desk.now)
-        hold_a_refund(desk)
+        for act in acts:
+            act(desk)
 
 
-SETS["refund_held"] = _desk_with_a_held_refund
+SETS["handbook_ready"] = _today
+SETS["refund_held"] = lambda request: _today(request, hold_a_refund)
+SETS["three_runs"] = lambda request: _today(
+    request, answer_a_question, approve_a_refund, hold_a_refund
+)
+
+
+@pytest.fixture
+def handbook_ready() -> None:
+    """The handbook came in today."""
 
 
 @pytest.fixture
 def refund_held() -> None:
     """A large refund waits for a reviewer, who can come any time today."""
+
+
+@pytest.fixture
+def three_runs() -> None:
+    """A question was answered, a refund approved and made, and another one waits."""
 
 
 def _vera(desk: Desk) -> Principal:

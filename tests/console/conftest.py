@@ -7,6 +7,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from acme_house import house, mallory, now, refund_held
+from acme_house import handbook_ready, house, mallory, now, refund_held, three_runs
 
-__all__ = ["house", "mallory", "now", "refund_held"]
+__all__ = ["handbook_ready", "house", "mallory", "now", "refund_held", "three_runs"]

@@ -7,19 +7,13 @@ from datetime import timedelta
 import pytest
 from acme_house import House
 from visiting import Visitor
-from world import says
 
 from governance.models import Approval, State
-from retrieval.models import Document
 from runtime import runs
-from runtime.models import Run, RunState
+from runtime.models import RunState
 from runtime.queries import steps_of
 
-
-@pytest.fixture(autouse=True)
-def _a_refund_is_held(house: House, refund_held: None) -> None:
-    house.document, house.held = str(Document.objects.get().pk), Run.objects.get()
-    house.desk.world.script[:] = [says("Done.")]
+pytestmark = pytest.mark.usefixtures("refund_held")
 
 
 def _vote(house: House, person: str, verdict: str, reason: str = "") -> object:

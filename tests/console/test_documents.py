@@ -8,6 +8,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 
 from retrieval.models import Collection, Document
 
+pytestmark = pytest.mark.usefixtures("handbook_ready")
+
 NEW = {
     "slug": "warranty",
     "name": "Warranty",
@@ -15,11 +17,6 @@ NEW = {
     "embedding_route": "embed",
     "language": "english",
 }
-
-
-@pytest.fixture(autouse=True)
-def _the_handbook_is_ready(house: House) -> None:
-    assert house.document
 
 
 def _file(
@@ -110,6 +107,7 @@ def test_a_document_is_removed_after_being_asked_once(house: House) -> None:
 
 
 def test_a_failed_document_says_why(house: House) -> None:
+    path = f"/documents/{house.document}"
     Document.objects.update(state="failed", error_code="document_corrupt", error_message="Damaged.")
-    assert "Damaged." in house.vera.words(f"/documents/{house.document}")
+    assert "Damaged." in house.vera.words(path)
     assert "Damaged." in house.vera.words("/")

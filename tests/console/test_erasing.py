@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from acme_house import House
 
 from audit import holds
 from audit.queries import entries
 from runtime import retaining
 from runtime.models import ErasureRequest
+
+pytestmark = pytest.mark.usefixtures("refund_held")
 
 ERIKA = {"person": "Erika Mustermann", "legal_basis": "GDPR art. 17(1)(a)"}
 

@@ -16,8 +16,10 @@ from audit.checkpoints import parse_keys
 from console import findings, stories
 from console.findings import Finding
 from governance import grants
-from runtime import erasing, ledgers
+from runtime import erasing, ledgers, runs
 from runtime.models import Run, Tool
+
+pytestmark = pytest.mark.usefixtures("three_runs")
 
 
 def _decisions(run: Run, resource: str) -> list[Any]:
@@ -26,18 +28,12 @@ def _decisions(run: Run, resource: str) -> list[Any]:
     return [each for each in found if each.event["resource"] == resource]
 
 
-def _approve(house: House) -> Run:
-    vote = {"verdict": "approve", "reason": "Within the limits."}
-    assert house.bob.post(f"/approvals/{house.approval}/vote", vote).status_code == 302
-    return house.desk.work(house.held)
-
-
 def _words(page: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", page))
 
 
 def test_an_approved_refund_is_explained_from_the_task_to_the_proof(house: House) -> None:
-    run = _approve(house)
+    run = house.approved
     seal()
     held, allowed = _decisions(run, "refund_order")
     page = house.carol.words(f"/ledger/{allowed.pk}/decision")
@@ -65,7 +61,7 @@ def test_an_approved_refund_is_explained_from_the_task_to_the_proof(house: House
 
 
 def test_every_decision_about_one_intent_tells_the_same_story(house: House) -> None:
-    run = _approve(house)
+    run = house.approved
     held, allowed = _decisions(run, "refund_order")
     carol = house.desk.cast.carol
     told = [stories.tell(each, principal=carol).entries for each in (held, allowed)]
@@ -131,7 +127,7 @@ def test_an_effect_leads_to_its_decision_and_other_entries_to_none(house: House)
 
 
 def test_whose_words_were_seen_is_recorded_entry_by_entry(house: House) -> None:
-    run = _approve(house)
+    run = house.approved
     (_, allowed) = _decisions(run, "refund_order")
     house.carol.words(f"/ledger/{allowed.pk}/decision")
     viewed = {each.event["entry"] for each in queries.entries(kind="ledger.viewed")}
@@ -155,6 +151,7 @@ def test_the_words_of_somebody_who_was_erased_are_gone_and_the_entry_that_says_s
     run = house.completed
     decision = _decisions(run, "answers")[0]
     robo = house.desk.cast.robo.id
+    runs.cancel(house.held, by=house.desk.cast.alice, now=house.desk.now)
     asked = erasing.request(
         f"client_app:{robo}", legal_basis="A law", by=house.desk.cast.alice, now=house.desk.now
     )
@@ -180,7 +177,7 @@ def test_a_proof_is_downloaded_and_verifies(house: House) -> None:
 
 
 def test_a_decision_takes_few_queries(house: House, django_assert_max_num_queries: Any) -> None:
-    run = _approve(house)
+    run = house.approved
     seal()
     (_, allowed) = _decisions(run, "refund_order")
     house.carol.words("/")
@@ -204,7 +201,7 @@ class _Forged(msgspec.Struct):
 
 def _judged(house: House, kind: str, **changed: Any) -> dict[str, Finding]:
     """What is found where the first entry of a kind says something else."""
-    (_, allowed) = _decisions(house.held, "refund_order")
+    (_, allowed) = _decisions(house.approved, "refund_order")
     story = stories.tell(allowed, principal=house.desk.cast.carol)
     at = next(at for at, each in enumerate(story.entries) if each.kind == kind)
     forged: Any = _Forged(story.entries[at], changed)
@@ -231,7 +228,6 @@ def _judged(house: House, kind: str, **changed: Any) -> dict[str, Finding]:
 def test_what_does_not_fit_together_is_found(
     house: House, kind: str, changed: dict[str, Any], title: str
 ) -> None:
-    _approve(house)
     seal()
     if "requester" in changed:
         changed = {"requester": {"kind": "member", "id": house.desk.cast.bob.id}}

@@ -16,6 +16,8 @@ from audit import queries
 from console import columns, narrowing, pages
 from console.narrowing import Narrowing
 
+pytestmark = pytest.mark.usefixtures("refund_held")
+
 NOW = datetime(2026, 3, 2, 12, 30, tzinfo=UTC)
 
 

@@ -17,6 +17,8 @@ from audit.verify import checks
 from runtime import exports
 from runtime.models import LedgerExport
 
+pytestmark = pytest.mark.usefixtures("refund_held")
+
 
 @pytest.fixture(autouse=True)
 def folder(settings: LazySettings, tmp_path: Path) -> Path:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from acme_house import House
 from visiting import seal
 
 from audit import proofs, queries
+
+pytestmark = pytest.mark.usefixtures("refund_held")
 
 
 def test_an_entry_is_proven_once_it_is_published(house: House) -> None:

@@ -17,6 +17,8 @@ from console.templatetags import console as filters
 from governance.models import Approval
 from runtime.models import Run
 
+pytestmark = pytest.mark.usefixtures("three_runs")
+
 TEMPLATES = Path(__file__).parents[2] / "templates"
 INLINE = re.compile(
     r"<style|<script(?![^>]*\ssrc=)|\sstyle\s*=|\son[a-z]+\s*=|javascript:", re.IGNORECASE

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from acme_house import EVERYBODY, House
 from django.urls import URLPattern
 
 from console import rooms
 from console.urls import urlpatterns
+
+pytestmark = pytest.mark.usefixtures("refund_held")
 
 READ = {
     "home": set(EVERYBODY),

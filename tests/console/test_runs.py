@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+import pytest
 from acme_house import House
 
 from runtime.models import Run, RunState, Step
+
+pytestmark = pytest.mark.usefixtures("three_runs")
 
 
 def test_the_list_is_filtered_by_state_agent_and_words(house: House) -> None:
