@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 import pytest
-from builders import Desk, furnished_desk, stock
+from builders import Desk, after, stock, stock_up
 from cast import Cast
-from django.test import override_settings
 from stage import SETS
 from visiting import Visitor
 from world import calls, says
@@ -186,11 +185,7 @@ def approve_a_refund(desk: Desk) -> Run:
 
 def _today(request: pytest.FixtureRequest, *acts: Callable[[Desk], Run]) -> None:
     """What acme did today, with the handbook in its collection."""
-    desk = furnished_desk(request, datetime.now(UTC))
-    with isolation.acting_for(desk.cast.tenant), override_settings(ALLOW_PRIVATE_ADDRESSES=True):
-        stock(desk.collection, by=desk.cast.alice, now=desk.now)
-        for act in acts:
-            act(desk)
+    after(request, stock_up, *acts, now=datetime.now(UTC))
 
 
 SETS["handbook_ready"] = _today

@@ -7,13 +7,18 @@ from datetime import datetime
 import pytest
 from cast import Cast
 
-from tests.governance.desk import Desk, furnish
+from tests.governance.desk import Desk, find, furnish
 
 
 @pytest.fixture
-def desk(acme: Cast, now: datetime) -> Desk:
-    """acme's refund desk; rolled back after the test."""
-    return furnish(acme, now)
+def granted_tools() -> None:
+    """The refund desk is there, with its two tools."""
+
+
+@pytest.fixture
+def desk(acme: Cast, now: datetime, granted_tools: None) -> Desk:
+    """acme's refund desk; the test is rolled back."""
+    return find(acme, now)
 
 
 @pytest.fixture

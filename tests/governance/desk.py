@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from cast import Cast
+import pytest
+from cast import NOON, Cast
 from django.db import connection, transaction
+from stage import SETS
 
 from audit.errors import Problem
 from audit.ids import new_id
@@ -108,8 +110,8 @@ def furnish(acme: Cast, now: datetime) -> Desk:
     """Policies, two tools and their grants, in the tenant that is acting."""
     policy_sets.begin(now)
     policy_sets.refit(tools=lambda: TOOLS, by=acme.alice, now=now)
-    tools = {
-        slug: Tool.objects.create(
+    for slug, parameters in TOOLS.items():
+        tool = Tool.objects.create(
             slug=slug,
             description=slug,
             method="POST",
@@ -118,12 +120,24 @@ def furnish(acme: Cast, now: datetime) -> Desk:
             effect=EFFECTS[slug],
             created_at=now,
         )
-        for slug, parameters in TOOLS.items()
-    }
-    for tool in tools.values():
         grants.grant("refund-desk", tool, by=acme.alice)
+    return find(acme, now)
+
+
+def find(acme: Cast, now: datetime) -> Desk:
+    """The refund desk that stands already, for another run."""
     robo = Principal(kind="client_app", id="robo", name="Robo", tenant="acme")
+    tools = {tool.slug: tool for tool in Tool.objects.all()}
     return Desk(acme=acme, robo=robo, tools=tools, run=str(new_id()), now=now)
+
+
+def _granted_tools(request: pytest.FixtureRequest) -> None:
+    acme = request.getfixturevalue("casts")["acme"]
+    with isolation.acting_for(acme.tenant):
+        furnish(acme, NOON)
+
+
+SETS["granted_tools"] = _granted_tools
 
 
 def in_acme(desk: Desk, act: Callable[[], Any]) -> Any:

@@ -17,7 +17,7 @@ from governance import grants, policy_sets
 from governance.models import Approval
 from governance.policies import DEFAULT_POLICY
 from runtime import agents, toolbox
-from runtime.models import Run, Tool
+from runtime.models import Run, RunState, Tool
 from runtime.queries import steps_of
 from runtime.toolbox import Definition
 
@@ -35,6 +35,19 @@ def allow_small_refunds(desk: Desk) -> Desk:
     text = DEFAULT_POLICY + SMALL_REFUNDS
     policy_sets.save(text, tools=toolbox.schemas, by=desk.cast.alice, now=desk.now)
     return desk
+
+
+def open_the_till(desk: Desk) -> None:
+    """Small refunds run unattended, and tools that do not answer are waited for for a second."""
+    redefine(desk, "look_up_order", timeout_seconds=1)
+    redefine(desk, "refund_order", timeout_seconds=1)
+    allow_small_refunds(desk)
+
+
+def hold_a_refund(desk: Desk) -> None:
+    """A large refund waits for a reviewer."""
+    allow_small_refunds(desk)
+    assert propose(desk, refund(LARGE)).state == RunState.HELD
 
 
 def forbid_refunds(desk: Desk) -> None:
