@@ -157,7 +157,7 @@ class WebhookServer(_InAThread):
 
     async def start(self) -> None:
         self._server = web.Server(self._take)
-        self._runner = web.ServerRunner(self._server, shutdown_timeout=2)
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self.tls)
         await site.start()

@@ -9,10 +9,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from builders import Desk
+from builders import Desk, after, stock_up
 from cast import PASSWORD, Cast
 from django.db import connection
 from own_logs import publish
+from stage import SETS
 from workbench import LARGE, LOOKING, allow_small_refunds, approval_of, refund
 from world import calls, says
 
@@ -69,6 +70,15 @@ def _story(desk: Desk) -> Run:
     assert run.state == RunState.HELD
     _reject(desk, run, "Her ailing mother has it.")
     return desk.work(run)
+
+
+SETS["erikas_story"] = lambda request: after(request, stock_up, _story)
+
+
+@pytest.fixture
+def erikas_story(desk: Desk) -> Run:
+    """What `_story` tells."""
+    return Run.objects.get(state=RunState.COMPLETED)
 
 
 def _reject(desk: Desk, run: Run, reason: str) -> None:
@@ -136,10 +146,8 @@ def _opened() -> Iterator[Any]:
         yield private(entry)
 
 
-def test_nothing_of_a_person_is_left_anywhere(stocked_desk: Desk) -> None:
-    desk = stocked_desk
-    run = _story(desk)
-    assert run.state == RunState.COMPLETED
+def test_nothing_of_a_person_is_left_anywhere(desk: Desk, erikas_story: Run) -> None:
+    run = erikas_story
     _upload(desk)
     _keep_answer(desk, f'{{"run": "{run.pk}"}}')
     _keep_answer(desk, '{"for": "Erika Mustermann"}')
@@ -174,10 +182,9 @@ def test_others_keep_what_is_theirs(stocked_desk: Desk) -> None:
 
 
 def test_every_proof_still_verifies_and_the_verifier_says_which_entry_erased(
-    stocked_desk: Desk, tmp_path: Path
+    desk: Desk, erikas_story: Run, tmp_path: Path
 ) -> None:
-    _story(stocked_desk)
-    done = _erase(stocked_desk)
+    done = _erase(desk)
     with isolation.outside_tenants():
         publish()
     bundles.export(tmp_path / "bundle", now=datetime.now(UTC))
@@ -189,10 +196,10 @@ def test_every_proof_still_verifies_and_the_verifier_says_which_entry_erased(
     assert any(f"erased by entry {said.index}" in note for note in notes), notes
 
 
-def test_an_erased_run_can_still_be_listed_with_its_figures(stocked_desk: Desk) -> None:
-    run = _story(stocked_desk)
+def test_an_erased_run_can_still_be_listed_with_its_figures(desk: Desk, erikas_story: Run) -> None:
+    run = erikas_story
     tokens = run.tokens
-    _erase(stocked_desk)
+    _erase(desk)
     run.refresh_from_db()
     (subject,) = {UUID(text) for text in entries(kind="subject.erased")[0].event["subjects"]}
     assert (run.state, run.tokens, run.on_behalf_of) == ("completed", tokens, str(subject))
@@ -252,9 +259,9 @@ def test_nobody_takes_part_in_erasing_themself(desk: Desk) -> None:
         erasing.approve(asked, by=carol, now=desk.now)
 
 
-def test_a_rejected_request_names_nobody_and_erases_nothing(stocked_desk: Desk) -> None:
-    run = _story(stocked_desk)
-    by, now = stocked_desk.cast.alice, stocked_desk.now
+def test_a_rejected_request_names_nobody_and_erases_nothing(desk: Desk, erikas_story: Run) -> None:
+    run = erikas_story
+    by, now = desk.cast.alice, desk.now
     asked = erasing.request(ERIKA, legal_basis=BASIS, by=by, now=now)
     done = erasing.reject(asked, by=by, now=now)
     assert (done.state, done.person) == (ErasureState.REJECTED, "")
@@ -349,11 +356,11 @@ def test_two_requests_for_one_person_are_settled_together(desk: Desk) -> None:
     assert (twice[1].state, twice[1].person, twice[1].entry) == ("done", "", done.entry)
 
 
-def test_globex_erases_nobody_of_acme(stocked_desk: Desk, globex: Cast) -> None:
-    run = _story(stocked_desk)
+def test_globex_erases_nobody_of_acme(desk: Desk, erikas_story: Run, globex: Cast) -> None:
+    run = erikas_story
     with isolation.acting_for(globex.tenant):
-        asked = erasing.request(ERIKA, legal_basis=BASIS, by=globex.mallory, now=stocked_desk.now)
-        done = erasing.approve(asked, by=globex.heidi, now=stocked_desk.now)
+        asked = erasing.request(ERIKA, legal_basis=BASIS, by=globex.mallory, now=desk.now)
+        done = erasing.approve(asked, by=globex.heidi, now=desk.now)
         assert done.receipts["runs"] == 0
     run.refresh_from_db()
     assert "Erika" in run.task

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from builders import Desk
+from builders import Desk, after, stock_up
 from cast import Cast
 from django.db import connection, transaction
 from guardian.shortcuts import assign_perm
+from stage import SETS, Stage
 from workbench import LARGE, LOOKING, SMALL, allow_small_refunds, approval_of, propose, refund
 from world import calls
 
@@ -45,11 +46,9 @@ def _differences(*names: str) -> Differences:
     return found
 
 
-@pytest.fixture
-def busy(stocked_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """A desk where everything happened once: approvals of every kind, keys, removals, a member."""
-    monkeypatch.setattr(reconciling, "MOST_NAMED", 10_000)
-    desk, alice = stocked_desk, stocked_desk.cast.alice
+def _make_busy(desk: Desk) -> None:
+    """Everything happens once: approvals of every kind, keys, removals, a member."""
+    alice = desk.cast.alice
     allow_small_refunds(desk)
     propose(desk, refund(SMALL))
     propose(desk, LOOKING)
@@ -65,21 +64,25 @@ def busy(stocked_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
     desk.work(desk.ask("Please.", *[calls(("no_such_tool", {}))] * 30))
     propose(desk, refund(LARGE + 1))
     runs.expire_approvals(desk.later(days=2))
-    for name in ("kept", "revoked"):
-        key, _ = issuing.issue_service_key(name, by=alice, now=desk.now)
-        if name == "revoked":
-            issuing.revoke(key.public_id, by=alice, now=desk.now)
+    _change_who_enters(desk)
+    _remove_things(desk)
+
+
+def _change_who_enters(desk: Desk) -> None:
+    """Two keys are issued, one of which is revoked; a member comes and gets another role."""
+    alice, now = desk.cast.alice, desk.now
+    issuing.issue_service_key("kept", by=alice, now=now)
+    revoked, _ = issuing.issue_service_key("revoked", by=alice, now=now)
+    issuing.revoke(revoked.public_id, by=alice, now=now)
     added = members.add(
         "erin@acme.test",
         name="Erin",
         password="a long enough passphrase",
         roles=["viewer"],
         actor=alice.actor,
-        now=desk.now,
+        now=now,
     )
     members.set_roles(added.user_id, ["viewer", "reviewer"], by=alice)
-    _remove_things(desk)
-    return desk
 
 
 def _remove_things(desk: Desk) -> None:
@@ -101,10 +104,27 @@ def _remove_things(desk: Desk) -> None:
     toolbox.remove(toolbox.add(spare, by=desk.cast.dave, now=now), by=desk.cast.dave, now=now)
 
 
-def test_what_happened_in_the_proper_way_differs_in_nothing(desk: Desk, request: Any):
-    before = _differences()
-    request.getfixturevalue("busy")
-    assert _differences() - before == set()
+def _busy_desk(request: pytest.FixtureRequest) -> Differences:
+    """What differed before anything happened, which has happened since."""
+    before: Differences = set()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reconciling, "MOST_NAMED", 10_000)
+        after(request, lambda _: before.update(_differences()), stock_up, _make_busy)
+    return before
+
+
+SETS["busy"] = _busy_desk
+
+
+@pytest.fixture
+def busy(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A desk where everything happened once."""
+    monkeypatch.setattr(reconciling, "MOST_NAMED", 10_000)
+    return desk
+
+
+def test_what_happened_in_the_proper_way_differs_in_nothing(busy: Desk, stage: Stage):
+    assert _differences() - stage.value == set()
     assert {pair.name for pair in runtime_reconciling.PAIRS} >= {"runs", "documents", "members"}
 
 

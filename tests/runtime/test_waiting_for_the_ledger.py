@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import Desk
+from builders import Desk, after
 from django.db import connection
 from own_places import WitnessProcess
 from sealing import KEY, seal
+from stage import SETS
 from workbench import LOOKING, forbid_refunds, kinds, outcomes, propose, refund
 from workbench import approval_of as approval_that_waits_of
+from world import says
 
 from audit import queries
 from audit.anchoring import Anchoring
@@ -53,6 +55,21 @@ def go_on(desk: Desk, run: Run, after: timedelta = SECOND) -> Run:
     return run
 
 
+def _propose_what_is_to_be_sealed(desk: Desk) -> None:
+    adopt(desk, SEALED_REFUNDS)
+    assert propose(desk, refund()).state == RunState.WAITING
+
+
+SETS["refund_waiting"] = lambda request: after(request, _propose_what_is_to_be_sealed)
+
+
+@pytest.fixture
+def refund_waiting(desk: Desk) -> Run:
+    """A run whose refund is to be sealed before it is made, and that then says it is done."""
+    desk.world.script[:] = [says("Done.")]
+    return Run.objects.get()
+
+
 @pytest.fixture
 def witness(
     desk: Desk, tmp_path: Path, monkeypatch: Any, settings: Any
@@ -76,9 +93,10 @@ def cosign(witness: WitnessProcess) -> None:
         Anchoring(place).round(connection.connection, datetime.now(UTC), threading.Event())
 
 
-def test_what_is_to_be_sealed_is_not_done_while_the_sequencer_is_stopped(desk: Desk) -> None:
-    adopt(desk, SEALED_REFUNDS)
-    run = propose(desk, refund())
+def test_what_is_to_be_sealed_is_not_done_while_the_sequencer_is_stopped(
+    desk: Desk, refund_waiting: Run
+) -> None:
+    run = refund_waiting
     go_on(desk, go_on(desk, run), 2 * SECOND)
     assert desk.world.refunds == []
     assert run.state == RunState.WAITING
@@ -88,9 +106,8 @@ def test_what_is_to_be_sealed_is_not_done_while_the_sequencer_is_stopped(desk: D
     assert kinds(run)[-2:] == ["intent.decided", "effect.begun"]
 
 
-def test_what_is_sealed_is_done_once(desk: Desk) -> None:
-    adopt(desk, SEALED_REFUNDS)
-    run = propose(desk, refund())
+def test_what_is_sealed_is_done_once(desk: Desk, refund_waiting: Run) -> None:
+    run = refund_waiting
     seal()
     go_on(desk, run)
     assert len(desk.world.refunds) == 1
@@ -134,9 +151,10 @@ def test_what_no_policy_asks_for_does_not_wait(desk: Desk) -> None:
     assert propose(desk, LOOKING).state == RunState.COMPLETED
 
 
-def test_a_worker_takes_it_once_a_pause_and_two_messages_are_one(desk: Desk) -> None:
-    adopt(desk, SEALED_REFUNDS)
-    run = propose(desk, refund())
+def test_a_worker_takes_it_once_a_pause_and_two_messages_are_one(
+    desk: Desk, refund_waiting: Run
+) -> None:
+    run = refund_waiting
     looked: list[datetime] = []
     for milliseconds in range(0, 3_000, 50):
         before = run.lease_until
@@ -147,9 +165,10 @@ def test_a_worker_takes_it_once_a_pause_and_two_messages_are_one(desk: Desk) -> 
     assert all(later - at < SECOND for at, later in itertools.pairwise(looked))
 
 
-def test_the_sweeper_finds_a_waiting_run_whose_message_was_lost(desk: Desk) -> None:
-    adopt(desk, SEALED_REFUNDS)
-    run = propose(desk, refund())
+def test_the_sweeper_finds_a_waiting_run_whose_message_was_lost(
+    desk: Desk, refund_waiting: Run
+) -> None:
+    run = refund_waiting
     assert sweeping.forgotten_runs(desk.now + SECOND) == []
     assert sweeping.forgotten_runs(desk.now + 6 * SECOND) == [run.pk]
 
@@ -173,9 +192,8 @@ def test_what_is_not_sealed_in_time_fails_and_says_so(desk: Desk, settings: Any)
     assert desk.world.refunds == []
 
 
-def test_a_policy_that_changed_meanwhile_wins(desk: Desk) -> None:
-    adopt(desk, SEALED_REFUNDS)
-    run = propose(desk, refund())
+def test_a_policy_that_changed_meanwhile_wins(desk: Desk, refund_waiting: Run) -> None:
+    run = refund_waiting
     forbid_refunds(desk)
     seal()
     go_on(desk, run)
@@ -186,9 +204,10 @@ def test_a_policy_that_changed_meanwhile_wins(desk: Desk) -> None:
     assert kinds(run)[begun : begun + 3] == ["effect.begun", "intent.decided", "effect.failed"]
 
 
-def test_a_policy_that_became_stricter_meanwhile_wins(desk: Desk, witness: WitnessProcess) -> None:
-    adopt(desk, SEALED_REFUNDS)
-    run = propose(desk, refund())
+def test_a_policy_that_became_stricter_meanwhile_wins(
+    desk: Desk, refund_waiting: Run, witness: WitnessProcess
+) -> None:
+    run = refund_waiting
     adopt(desk, COSIGNED_REFUNDS)
     seal()
     go_on(desk, run)
@@ -197,9 +216,10 @@ def test_a_policy_that_became_stricter_meanwhile_wins(desk: Desk, witness: Witne
 
 
 @pytest.mark.parametrize("end", ["cancelled", "tool-removed"])
-def test_what_waits_can_be_withdrawn_and_certainly_did_not_happen(desk: Desk, end: str) -> None:
-    adopt(desk, SEALED_REFUNDS)
-    run = propose(desk, refund())
+def test_what_waits_can_be_withdrawn_and_certainly_did_not_happen(
+    desk: Desk, refund_waiting: Run, end: str
+) -> None:
+    run = refund_waiting
     ends: dict[str, Callable[[], Any]] = {
         "cancelled": lambda: runs.cancel(run, by=desk.cast.alice, now=desk.now),
         "tool-removed": lambda: _remove(desk),
@@ -220,10 +240,9 @@ def _remove(desk: Desk) -> None:
 
 
 def test_after_a_crash_in_the_act_the_next_try_waits_anew_and_may_have_happened(
-    desk: Desk, monkeypatch: Any, settings: Any
+    desk: Desk, refund_waiting: Run, monkeypatch: Any, settings: Any
 ) -> None:
-    adopt(desk, SEALED_REFUNDS)
-    run = propose(desk, refund())
+    run = refund_waiting
     seal()
 
     def die(*_: Any, **__: Any) -> None:
