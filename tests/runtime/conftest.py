@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from builders import after
 from stage import SETS
@@ -29,9 +27,3 @@ def large_refund_held() -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses between the tries of a tool."""
     monkeypatch.setattr(tools, "PAUSE_SECONDS", 0.0)
-
-
-@pytest.fixture(autouse=True)
-def unvouched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system's authorities know no server of the tests: reading all of them takes 30 ms."""
-    monkeypatch.setenv("SSL_CERT_FILE", os.devnull)
