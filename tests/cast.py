@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import committed
 import msgspec
 import pytest
 from django.contrib.auth.hashers import ScryptPasswordHasher
-from django.db import OperationalError, connection
 from pytest_django import DjangoDbBlocker
 
 from audit.events import SYSTEM
@@ -65,9 +65,11 @@ def _furnish(slug: str) -> Cast:
 
 @pytest.fixture(scope="session")
 def casts(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> dict[str, Cast]:
-    """Both tenants, made once a session and committed."""
+    """Both tenants, made once a session and committed: bare but for the default policies."""
     with django_db_blocker.unblock():
-        return {slug: _furnish(slug) for slug in PEOPLE}
+        made = {slug: _furnish(slug) for slug in PEOPLE}
+        committed.keep("bare", made["acme"].tenant)
+        return made
 
 
 @pytest.fixture
@@ -91,35 +93,11 @@ def acme(casts: dict[str, Cast], db: None) -> Iterator[Cast]:
 
 @pytest.fixture
 def committed_acme(casts: dict[str, Cast], django_db_blocker: DjangoDbBlocker) -> Iterator[Cast]:
-    """Alice's tenant, with real commits (other connections see them); emptied afterwards."""
+    """Alice's tenant, with real commits (other connections see them); bare afterwards."""
     with django_db_blocker.unblock():
+        tenant = casts["acme"].tenant
         try:
-            with isolation.acting_for(casts["acme"].tenant):
+            with isolation.acting_for(tenant):
                 yield casts["acme"]
         finally:
-            _empty(casts["acme"].tenant)
-
-
-KEPT = {"django_migrations", "auth_permission"}
-
-
-def _empty(tenant: Tenant) -> None:
-    """Empty the tenant's own tables, but for the default policies. The ledger stays: it must.
-
-    A web process that is reading them can be in the way: PostgreSQL then ends one of the two.
-    """
-    with isolation.outside_tenants(), connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = %s", [tenant.schema_name]
-        )
-        names = [name for (name,) in cursor.fetchall() if name not in KEPT]
-        tables = ", ".join(f'"{tenant.schema_name}"."{name}"' for name in names)
-        for last in (False, False, False, True):
-            try:
-                cursor.execute(f"TRUNCATE {tables}")
-                break
-            except OperationalError:
-                if last:
-                    raise
-    with isolation.acting_for(tenant):
-        policy_sets.begin(NOON)
+            committed.put_back("bare", tenant)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import committed
 import httpx2
 import mock_model
 import msgspec
@@ -25,7 +26,7 @@ from tenants.keys import issuing
 from tenants.keys.models import Key
 
 
-class Office(msgspec.Struct, kw_only=True):
+class Office(msgspec.Struct):
     """acme with a chat route, an embeddings route and a client app's key, behind a web server."""
 
     cast: Cast
@@ -33,24 +34,24 @@ class Office(msgspec.Struct, kw_only=True):
     upstream: Upstream
     key: Key
     secret: str
-    clients: list[openai.OpenAI] = []
+    line: httpx2.Client
 
     def client(self, secret: str | None = None, **options: Any) -> openai.OpenAI:
         """OpenAI's own client, unchanged, but that it does not try again."""
-        base_url = f"{self.web.address}/v1"
-        made = openai.OpenAI(
-            base_url=base_url, api_key=secret or self.secret, max_retries=0, **options
+        return openai.OpenAI(
+            base_url=f"{self.web.address}/v1",
+            api_key=secret or self.secret,
+            max_retries=0,
+            **{"http_client": self.line, **options},
         )
-        self.clients.append(made)
-        return made
 
     def post(
         self, path: str, content: bytes, *, timeout: float = 10, **headers: str
     ) -> httpx2.Response:
         """A request that no decent client would make."""
         named = {"Authorization": f"Bearer {self.secret}", **headers}
-        with httpx2.Client(timeout=timeout) as client:
-            return client.post(f"{self.web.address}{path}", content=content, headers=named)
+        address = f"{self.web.address}{path}"
+        return self.line.post(address, content=content, headers=named, timeout=timeout)
 
     def entries(self, request_id: str | None) -> list[tuple[str, dict[str, Any]]]:
         """Kind and event of each ledger entry of one request, in the order of recording."""
@@ -87,21 +88,49 @@ def web(
         yield running
 
 
+@pytest.fixture(scope="session")
+def line() -> Iterator[httpx2.Client]:
+    """The connections of all clients, as OpenAI's own makes them.
+
+    It speaks no TLS here: reading the machine's certificates takes longer than most tests.
+    """
+    with openai.DefaultHttpxClient(verify=False) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def secrets() -> dict[str, str]:
+    """The secret of Robo's key, by the key's public id; none before the office was furnished."""
+    return {}
+
+
 @pytest.fixture
-def office(
-    committed_acme: Cast, web: Web, upstream_server: Upstream, settings: Any
-) -> Iterator[Office]:
-    """acme, committed, so that the web server sees it."""
+def upstream(upstream_server: Upstream, settings: Any) -> Upstream:
+    """The model API, reachable because the operator allowed private addresses."""
     settings.ALLOW_PRIVATE_ADDRESSES = True
     upstream_server.start_over()
-    made = furnish(committed_acme, web, upstream_server)
-    yield made
-    for client in made.clients:
-        client.close()
+    return upstream_server
 
 
-def furnish(cast: Cast, web: Web, upstream: Upstream) -> Office:
-    """Two models at one provider, their routes, and Robo's key."""
+@pytest.fixture
+def office(
+    committed_acme: Cast,
+    web: Web,
+    upstream: Upstream,
+    line: httpx2.Client,
+    secrets: dict[str, str],
+) -> Office:
+    """acme, committed, so that the web server sees it."""
+    acme = committed_acme
+    committed.furnish("office", acme.tenant, lambda: secrets.update(furnish(acme, upstream)))
+    ((public_id, secret),) = secrets.items()
+    made = Office(acme, web, upstream, Key.objects.get(public_id=public_id), secret, line)
+    made.client().models.list()  # from here on the web server knows of it
+    return made
+
+
+def furnish(cast: Cast, upstream: Upstream) -> dict[str, str]:
+    """Two models at one provider, their routes, and Robo's key: its secret by its public id."""
     alice, now = cast.alice, datetime.now(UTC)
     provider = accounts.add(
         "vendor",
@@ -126,4 +155,4 @@ def furnish(cast: Cast, web: Web, upstream: Upstream) -> Office:
         )
         routes.add(slug, purpose=purpose, endpoints=[endpoint], by=alice, now=now)
     key, secret = issuing.issue_service_key("robo", by=alice, now=now)
-    return Office(cast=cast, web=web, upstream=upstream, key=key, secret=secret)
+    return {key.public_id: secret}

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx2
 import pytest
 from mallorys_calls import CALLS, MISSING, NAMES
 
@@ -28,8 +27,9 @@ def mallorys_key(casts: Any) -> Iterator[str]:
 def _call(office: Any, path: str, model: str, **headers: str) -> Any:
     body = CALLS[path]
     address = f"{office.web.address}{path}" + (model if path.endswith("/") else "")
-    with httpx2.Client(headers=headers) as client:
-        return client.post(address, json={"model": model, **body}) if body else client.get(address)
+    if body:
+        return office.line.post(address, json={"model": model, **body}, headers=headers)
+    return office.line.get(address, headers=headers)
 
 
 def _blurred(answer: Any, model: str) -> Any:

@@ -44,7 +44,7 @@ def serving(database: str, state: Path, *, port: int | None = None) -> Iterator[
         process, log = _start(listening, _url_of(database, port), state)
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         try:
-            httpx2.get(f"{address}/v1/models", timeout=60)
+            httpx2.get(f"{address}/v1/models", timeout=60, verify=False)
             yield Web(address, process, log)
         finally:
             process.terminate()
