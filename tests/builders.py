@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from unittest import mock
 
+import committed
 import msgspec
 import pytest
 from cast import NOON, Cast
@@ -167,6 +168,19 @@ def furnish(cast: Cast, world: World, now: datetime) -> Desk:
     return Desk(cast, agent, handbook, world, now)
 
 
+def desk_of(cast: Cast, world: World, now: datetime) -> Desk:
+    """The refund desk that stands in the acting tenant."""
+    agent = Agent.objects.get(slug="refund-desk")
+    return Desk(cast, agent, Collection.objects.get(slug="handbook"), world, now)
+
+
+def furnish_committed(cast: Cast, world: World, now: datetime) -> Desk:
+    """The same in a tenant that has nothing: made once a session, and put back from then on."""
+    name = f"desk of {now.date()}"
+    committed.furnish(name, cast.tenant, lambda: furnish(cast, world, now))
+    return desk_of(cast, world, now)
+
+
 def stock(collection: Collection, *, by: Principal, now: datetime) -> Document:
     """Put the handbook in; parsed without a process of its own, which takes time."""
     made = ingesting.upload(collection, "returns-handbook.md", HANDBOOK, by=by, now=now)
@@ -206,8 +220,7 @@ SETS["stocked"] = lambda request: after(request, stock_up)
 @pytest.fixture
 def desk(acme: Cast, world: World, now: datetime, furnished: None) -> Desk:
     """acme's refund desk; the test is rolled back."""
-    agent = Agent.objects.get(slug="refund-desk")
-    return Desk(acme, agent, Collection.objects.get(slug="handbook"), world, now)
+    return desk_of(acme, world, now)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from builders import Desk, furnish, furnished_desk, stock
+from builders import Desk, furnish_committed, furnished_desk, stock
 from cast import PASSWORD, Cast
 from django.test import override_settings
 from stage import SETS, Stage
@@ -136,4 +136,4 @@ def estate(desk: Desk, robo: Caller, estate_of_acme: dict[str, str]) -> Estate:
 @pytest.fixture
 def committed_desk(committed_acme: Cast, world: World) -> Desk:
     """acme's refund desk as other connections see it."""
-    return furnish(committed_acme, world, datetime.now(UTC))
+    return furnish_committed(committed_acme, world, datetime.now(UTC))

@@ -11,9 +11,11 @@ from functools import partial
 from typing import Any
 
 import builders
+import committed
 import httpx2
 import openai
 import pytest
+from cast import Cast
 from django.db import transaction
 from world import World, calls, says
 
@@ -39,11 +41,16 @@ def body(**more: Any) -> bytes:
 @pytest.fixture
 def desk(office: Any, world: World) -> builders.Desk:
     """acme's refund desk, committed, which refunds small amounts by itself."""
-    made = builders.furnish(office.cast, world, datetime.now(UTC))
-    text = policy_sets.policies.DEFAULT_POLICY + builders.SMALL_REFUNDS
-    policy_sets.save(text, tools=toolbox.schemas, by=office.cast.alice, now=datetime.now(UTC))
+    cast, now = office.cast, datetime.now(UTC)
+    committed.furnish("office that refunds", cast.tenant, lambda: _furnish(cast, world, now))
     world.script[:] = [calls(REFUND), says("Refunded.")]
-    return made
+    return builders.desk_of(cast, world, now)
+
+
+def _furnish(cast: Cast, world: World, now: datetime) -> None:
+    builders.furnish(cast, world, now)
+    text = policy_sets.policies.DEFAULT_POLICY + builders.SMALL_REFUNDS
+    policy_sets.save(text, tools=toolbox.schemas, by=cast.alice, now=now)
 
 
 def served(desk: builders.Desk, ask: Callable[[], Any], *, after: float = 0) -> Any:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import builders
+import committed
 import msgspec
 import openai
 import pytest
@@ -63,8 +64,9 @@ class Counter(msgspec.Struct):
 @pytest.fixture
 def counter(office: Any, world: World) -> Counter:
     """acme's refund desk, committed, with one more client app."""
-    desk = builders.furnish(office.cast, world, datetime.now(UTC))
-    return Counter(desk, office)
+    cast, now = office.cast, datetime.now(UTC)
+    committed.furnish("office and desk", cast.tenant, lambda: builders.furnish(cast, world, now))
+    return Counter(builders.desk_of(cast, world, now), office)
 
 
 def test_a_runs_answer_is_a_chat_completion(counter: Counter) -> None:
