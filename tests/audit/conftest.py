@@ -14,7 +14,7 @@ from own_witness import LOG, Client, serving
 from psycopg import sql
 from pytest_django import DjangoDbBlocker
 
-from audit import rotations, sequencer, subjects
+from audit import anchoring, rotations, sequencer, subjects
 from audit.bodies import Subject
 from audit.checkpoints import Checkpoint, SigningKey
 from audit.guard import Guard
@@ -47,7 +47,12 @@ def other_log(db: None) -> OwnLog:
 
 @pytest.fixture(autouse=True)
 def own_logs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test's sequencer commits is not in the tenants' logs, which other tests look at."""
+    """A test's sequencer and places see its own logs alone.
+
+    What they commit is not in the tenants' logs, which other tests look at; and those of the tests
+    before, which are never deleted, would take longer each time.
+    """
+    MADE.clear()
     every = sequencer.outstanding
     monkeypatch.setattr(
         sequencer, "outstanding", lambda raw: [log for log in every(raw) if log in MADE]
@@ -57,6 +62,12 @@ def own_logs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         rotations,
         "recordable",
         lambda cursor: [log for log in recordable(cursor) if log.id in MADE],
+    )
+    published = anchoring._published
+    monkeypatch.setattr(
+        anchoring,
+        "_published",
+        lambda begin: [newest for newest in published(begin) if newest.log in MADE],
     )
 
 

@@ -53,7 +53,7 @@ class OwnLog(msgspec.Struct, frozen=True):
 
 
 MADE: set[UUID] = set()
-"""The logs that tests made: their sequencers leave the tenants' alone."""
+"""The logs that this test made: its sequencers leave those of tenants and of other tests alone."""
 
 
 def make_log() -> OwnLog:

@@ -73,7 +73,7 @@ async def test_a_provider_that_hangs_is_given_up_in_time(upstream: Upstream) -> 
     upstream.will(hangs)
     began = time.monotonic()
     with pytest.raises(ProviderTimeout):
-        await ask(route(endpoint(upstream, timeout_seconds=1)), Patience(attempts=1))
+        await ask(route(endpoint(upstream, timeout_seconds=0.2)), Patience(attempts=1))
     assert time.monotonic() - began < 4
 
 
@@ -190,7 +190,7 @@ async def test_a_hanging_endpoint_is_passed_over(
     upstream: Upstream, second_upstream: Upstream
 ) -> None:
     upstream.will(hangs)
-    spec = route(endpoint(upstream, timeout_seconds=1), endpoint(second_upstream, slug="spare"))
+    spec = route(endpoint(upstream, timeout_seconds=0.2), endpoint(second_upstream, slug="spare"))
     completion = await ask(spec, Patience(attempts=1))
     assert completion.attempts == ["main: provider_timeout", "spare: answered"]
 
@@ -253,5 +253,5 @@ async def test_a_private_address_is_refused_when_the_operator_allows_none(
 async def test_no_attempt_begins_when_the_patience_is_over(upstream: Upstream) -> None:
     upstream.will(hangs)
     with pytest.raises(ProviderTimeout):
-        await ask(route(endpoint(upstream, timeout_seconds=1)), Patience(attempts=5, total=1))
+        await ask(route(endpoint(upstream, timeout_seconds=0.2)), Patience(attempts=5, total=0.2))
     assert upstream.calls == 1

@@ -144,7 +144,7 @@ async def test_a_stream_that_is_none_is_told(
     upstream: Upstream, reaction: Reaction, problem: type[ProviderFailure]
 ) -> None:
     upstream.will(reaction)
-    seconds = 1 if problem is ProviderTimeout else 5
+    seconds = 0.2 if problem is ProviderTimeout else 5
     spec = route(endpoint(upstream, timeout_seconds=seconds))
     with pytest.raises(problem) as told:
         await completions.stream(spec, ASK, **permitted(ASK), patience=HASTE)
@@ -160,7 +160,7 @@ async def test_a_provider_that_falls_silent_within_the_stream_is_given_up(
         return response
 
     upstream.will(falls_silent)
-    streaming = await begun(route(endpoint(upstream, timeout_seconds=1)))
+    streaming = await begun(route(endpoint(upstream, timeout_seconds=0.5)))
     with pytest.raises(ProviderTimeout):
         await said(streaming)
 
