@@ -71,12 +71,13 @@ def test_a_stock_client_that_times_out_gets_the_answer_of_its_one_run(
     desk: builders.Desk, office: Any
 ) -> None:
     tries: list[str] = []
-    client = office.client(timeout=1, http_client=noting(tries)).with_options(max_retries=5)
+    with noting(tries) as line:
+        client = office.client(timeout=1, http_client=line).with_options(max_retries=5)
 
-    def ask() -> Any:
-        return client.chat.completions.create(model=MODEL, messages=ASK)
+        def ask() -> Any:
+            return client.chat.completions.create(model=MODEL, messages=ASK)
 
-    answer = served(desk, ask, after=2)
+        answer = served(desk, ask, after=2)
     assert answer.choices[0].message.content == "Refunded."
     assert tries[:2] == ["0", "1"]
     assert (Run.objects.count(), len(desk.world.refunds)) == (1, 1)
