@@ -4,7 +4,7 @@ The ledger itself says it: an entry `ledger.key_rotated` introduces a key, and t
 that covers this entry is the first that the key signs. So whoever verifies a bundle reads why the
 key changed in what the key signed, and no log goes over to a key that no entry introduced.
 
-Until every log has gone over, the old key stays in its file: its logs go on with it. A crash
+Until every log has gone over, the old key stays at hand: its logs go on with it. A crash
 between any two steps leaves keys and entries that the sequencer can work with, and `rotate` called
 again goes on where it was.
 """
@@ -131,12 +131,12 @@ def rotate(keyring: Keyring, *, tell: Callable[[str], None], wait: Callable[[], 
     """
     if not keyring.is_rotating and not _left_behind(keyring.newest):
         keyring.make_next()
-        tell(f"Made a new key beside {keyring.path}.")
+        tell(f"Made a new key beside {keyring.place}.")
     key = keyring.newest
     introduce(key)
     tell("Every ledger has an entry that introduces it.")
     keyring.promote()
-    tell(f"It is in {keyring.path} now.")
+    tell(f"It is in {keyring.place} now.")
     while behind := _left_behind(key):
         if not wait():
             tell(f"{len(behind)} ledgers are not signed with it yet: {behind[0].origin}, …")

@@ -1,7 +1,8 @@
-"""The only place for the keys that sign checkpoints. They are files, and never in the database.
+"""The only place that says what keys a log is signed with, and for those that are files.
 
-Ed25519 always; ML-DSA-44 (FIPS 204) besides, where a file for it is named: a signature that holds
-against a quantum computer too.
+They are never in the database: files, or kept by a token (audit.token_keys). Ed25519 always;
+ML-DSA-44 (FIPS 204) besides, where a file for it is named: a signature that holds against a quantum
+computer too.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import hashlib
 import logging
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from audit import durable_files
 from audit.errors import Problem
+from audit.note_keys import PrivateKey
 
 Key = Ed25519PrivateKey | MLDSA44PrivateKey
 
@@ -27,15 +30,46 @@ log = logging.getLogger(__name__)
 
 
 class LedgerKeyUnusable(Problem):
-    """The ledger's signing key in {path} can't be used: {reason}."""
+    """The ledger's signing key in {place} can't be used: {reason}."""
 
     code = "ledger_key_unusable"
     status = 500
 
 
-class Keyring:
-    """The keys of one kind that logs are signed with: the file at `path`, and while they are
-    rotated those beside it, `….next` and `….<some of its hash>.old`.
+class Keyring(Protocol):
+    """The keys of one kind that logs are signed with: one, and while they are rotated others too.
+
+    It sees what another process does to them. All raise LedgerKeyUnusable; of files, OSError too.
+    """
+
+    @property
+    def place(self) -> str:
+        """Where they are, for messages."""
+
+    def held(self) -> Sequence[PrivateKey]:
+        """All of them; the one that a new log is signed with, made on the first start, is first."""
+
+    @property
+    def newest(self) -> PrivateKey:
+        """The key that logs go over to."""
+
+    @property
+    def is_rotating(self) -> bool:
+        """Whether a rotation has begun, and not ended."""
+
+    def make_next(self) -> None:
+        """Make a key beside the present one, unless it is there."""
+
+    def promote(self) -> None:
+        """Put the newest key in the place of the present one, which stays at hand."""
+
+    def forget_old(self) -> None:
+        """Destroy all but the newest key."""
+
+
+class FileKeyring:
+    """A Keyring of files: that at `path`, and while keys are rotated those beside it, `….next` and
+    `….<some of its hash>.old`.
 
     It sees what another process does to these files; each of them is whole at any time.
     """
@@ -46,6 +80,11 @@ class Keyring:
         self._next = path.with_name(f"{path.name}.next")
         self._is_old = re.compile(re.escape(path.name) + r"\.[0-9a-f]{16}\.old").fullmatch
         self._known: tuple[list[tuple[Path, int, int]], list[Key]] = ([], [])
+
+    @property
+    def place(self) -> str:
+        """The file at `path`."""
+        return str(self.path)
 
     def held(self) -> list[Key]:
         """All of them; the one at `path`, made on the first start, comes first.
@@ -116,7 +155,7 @@ def load(path: Path) -> Ed25519PrivateKey:
     """
     key = _key_in(path, Ed25519PrivateKey.generate)
     if not isinstance(key, Ed25519PrivateKey):
-        raise LedgerKeyUnusable(path=str(path), reason="it is not an Ed25519 key")
+        raise LedgerKeyUnusable(place=str(path), reason="it is not an Ed25519 key")
     return key
 
 
@@ -124,7 +163,7 @@ def load_mldsa(path: Path) -> MLDSA44PrivateKey:
     """The ML-DSA-44 key in `path`, under the same terms. Raises LedgerKeyUnusable."""
     key = _key_in(path, MLDSA44PrivateKey.generate)
     if not isinstance(key, MLDSA44PrivateKey):
-        raise LedgerKeyUnusable(path=str(path), reason="it is not an ML-DSA-44 key")
+        raise LedgerKeyUnusable(place=str(path), reason="it is not an ML-DSA-44 key")
     return key
 
 
@@ -132,11 +171,11 @@ def _key_in(path: Path, make: Callable[[], Key]) -> object:
     if not path.exists():
         _make(path, make())
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise LedgerKeyUnusable(path=str(path), reason="others may read it; set its mode to 0600")
+        raise LedgerKeyUnusable(place=str(path), reason="others may read it; set its mode to 0600")
     try:
         return serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (ValueError, TypeError) as problem:
-        raise LedgerKeyUnusable(path=str(path), reason="it is not a PEM private key") from problem
+        raise LedgerKeyUnusable(place=str(path), reason="it is not a PEM private key") from problem
 
 
 def _make(path: Path, key: Key) -> None:

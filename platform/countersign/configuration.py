@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from audit import key_uris
 from countersign import witnesses
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +49,7 @@ class Configuration(BaseSettings):
     COUNTERSIGN_BASE_DOMAIN: str = "localhost"
     COUNTERSIGN_STATE_DIRECTORY: Path = ROOT / "var"
     COUNTERSIGN_LEDGER_KEY_FILE: Path | None = None
+    COUNTERSIGN_LEDGER_KEY_URI: str = ""
     COUNTERSIGN_LEDGER_MLDSA_KEY_FILE: Path | None = None
     COUNTERSIGN_LEDGER_GUARD_DIRECTORY: Path | None = None
     COUNTERSIGN_WITNESSES: str = ""
@@ -137,6 +139,13 @@ class Configuration(BaseSettings):
     def _empty_is_none(cls, value: object) -> object:
         return value or None  # an empty path would be the working directory
 
+    @field_validator("COUNTERSIGN_LEDGER_KEY_URI")
+    @classmethod
+    def _names_a_key(cls, value: str) -> str:
+        if value:
+            key_uris.parsed(value)
+        return value
+
     @field_validator("COUNTERSIGN_WITNESSES")
     @classmethod
     def _are_witnesses(cls, value: str) -> str:
@@ -150,6 +159,15 @@ class Configuration(BaseSettings):
         if bool(url) != bool(authority):
             raise ValueError(
                 "COUNTERSIGN_TIMESTAMP_URL and COUNTERSIGN_TIMESTAMP_AUTHORITY need each other"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_key(self) -> Self:
+        if self.COUNTERSIGN_LEDGER_KEY_URI and self.COUNTERSIGN_LEDGER_KEY_FILE:
+            raise ValueError(
+                "COUNTERSIGN_LEDGER_KEY_URI and COUNTERSIGN_LEDGER_KEY_FILE exclude each other: set"
+                " the one that names the key which signs"
             )
         return self
 

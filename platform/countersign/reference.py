@@ -62,6 +62,10 @@ SETTINGS = {
     "COUNTERSIGN_BASE_DOMAIN": "Tenants' consoles are at `<tenant>.<this>`.",
     "COUNTERSIGN_STATE_DIRECTORY": "Embedded database, queue, logs, static files, generated keys.",
     "COUNTERSIGN_LEDGER_KEY_FILE": "The key that signs checkpoints (PEM, mode 0600).",
+    "COUNTERSIGN_LEDGER_KEY_URI": (
+        "Instead of a file: a key that never leaves its PKCS #11 token, as an RFC 7512 URI,"
+        " `pkcs11:token=…;object=…?module-path=/…&pin-source=file:/…` (the PIN's file: mode 0600)."
+    ),
     "COUNTERSIGN_LEDGER_MLDSA_KEY_FILE": (
         "A second key that signs checkpoints (ML-DSA-44; PEM, mode 0600); empty: one signature."
     ),

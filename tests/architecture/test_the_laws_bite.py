@@ -59,6 +59,11 @@ BREAKS = {
         "import openai",
         "gateway is not allowed to import openai",
     ),
+    "Only the keys of tokens speak PKCS #11": (
+        "platform/api/shapes.py",
+        "import pkcs11",
+        "api is not allowed to import pkcs11",
+    ),
     "Only audit touches ledger rows": (
         "platform/countersign/checks.py",
         "import audit.models",

@@ -10,6 +10,7 @@ import pytest
 from django.db import connection, transaction
 from own_logs import MADE, OwnLog, act_as, direct, make_log, record_committed
 from own_losses import forgotten, sequence
+from own_tokens import SoftToken, make_token, need_softhsm, softhsm
 from own_witness import LOG, Client, serving
 from psycopg import sql
 from pytest_django import DjangoDbBlocker
@@ -78,6 +79,7 @@ def committed_log(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> 
         with transaction.atomic():
             made = make_log()
         yield made
+        MADE.discard(made.id)  # what it leaves unsealed is no other test's concern
         with connection.cursor() as cursor:
             cursor.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(made.role)))
 
@@ -88,6 +90,7 @@ def other_committed_log(committed_log: OwnLog) -> Iterator[OwnLog]:
     with transaction.atomic():
         made = make_log()
     yield made
+    MADE.discard(made.id)
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(made.role)))
 
@@ -148,3 +151,14 @@ def client(tmp_path: Path, own: list[SigningKey]) -> Iterator[Client]:
     """Carol's witness at work, and who asks it."""
     with serving(tmp_path / "state", own, [LOG]) as made:
         yield made
+
+
+@pytest.fixture
+def soft_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SoftToken:
+    """A token of this test alone, in the only place for tokens that SoftHSM knows."""
+    need_softhsm()
+    folder = tmp_path / "softhsm"
+    folder.mkdir()
+    monkeypatch.setenv("SOFTHSM2_CONF", "")  # so that it is put back afterwards
+    softhsm(folder)
+    return make_token(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -93,6 +94,13 @@ def direct() -> Iterator[psycopg.Connection]:
     """A connection of its own, as the login role, committing each statement."""
     with psycopg.connect(**connection_parameters(), autocommit=True) as raw:
         yield raw
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """What a process needs to work on the tests' own database."""
+    settings = connection.settings_dict
+    url = f"postgresql://{settings['USER']}@/{settings['NAME']}?host={settings['HOST']}"
+    return {**os.environ, "DATABASE_URL": url, **variables}
 
 
 def record_all(raw: psycopg.Connection, log: OwnLog, drafts: Sequence[Draft]) -> None:

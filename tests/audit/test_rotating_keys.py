@@ -3,102 +3,48 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
-from own_logs import OwnLog, act_as, ask, record_all, record_committed
+from own_logs import OwnLog, ask, record_all, record_committed
+from own_rotations import SAID, Ground, Killed, after_the_first, die, silent, verified, vkey
 
-from audit import bundles, checkpoints, rotations, sequencer, signing
+from audit import rotations, sequencer, signing
 from audit.entries import draft
 from audit.events import SYSTEM, KeyRotated
 from audit.guard import Guard
-from audit.note_keys import PrivateKey
 from audit.rotations import KeyNotIntroduced
-from audit.signing import Key, Keyring
-from audit.verify.checks import verify
-from audit.verify.report import Report
-
-SIGNED = "SELECT verifier_key FROM audit.checkpoint ORDER BY size"
-SAID = """
-SELECT convert_from(payload, 'UTF8')::json ->> 'replaces',
-    convert_from(payload, 'UTF8')::json ->> 'verifier_key'
-FROM audit.entry WHERE kind = 'ledger.key_rotated' ORDER BY id
-"""
-
-
-class Killed(BaseException):
-    """The command's process is gone."""
-
-
-class Ground(NamedTuple):
-    """A log, a sequencer at work on it, and the folder of their keys."""
-
-    raw: psycopg.Connection
-    log: OwnLog
-    guard: Guard
-    keyring: Keyring
-    folder: Path
-
-    def record(self, count: int = 1) -> None:
-        record_committed(self.raw, self.log, count)
-
-    def seal(self) -> bool:
-        """What the sequencer does meanwhile; it is always there."""
-        while sequencer.run_once(self.raw, *self.keyring.held(), guard=self.guard).sealed:
-            continue
-        return True
-
-    def rotate(self) -> bool:
-        return rotations.rotate(self.keyring, tell=_silent, wait=self.seal)
-
-    def signers(self) -> list[str]:
-        return [key for (key,) in ask(self.raw, self.log, SIGNED)]
+from audit.signing import FileKeyring
 
 
 @pytest.fixture
 def ground(raw: psycopg.Connection, committed_log: OwnLog, guard: Guard, tmp_path: Path) -> Ground:
     """One entry is published already."""
-    keyring = Keyring(tmp_path / "keys" / "ledger.key", signing.load)
+    keyring = FileKeyring(tmp_path / "keys" / "ledger.key", signing.load)
     made = Ground(raw, committed_log, guard, keyring, tmp_path)
     made.record()
     made.seal()
     return made
 
 
-def _vkey(log: OwnLog, key: PrivateKey) -> str:
-    return str(checkpoints.log_key(log.origin, key).verifier)
-
-
-def _verified(log: OwnLog, folder: Path, *keys: Key) -> Report:
-    act_as(log.role)
-    now = datetime.now(UTC)
-    bundles.export(folder, now=now)
-    act_as("none")
-    return verify(folder, now=now, keys=[_vkey(log, key) for key in keys])
-
-
-def _silent(_: str) -> None:
-    pass
-
-
-def test_the_new_key_signs_from_the_checkpoint_on_that_covers_its_entry(ground: Ground):
+def test_the_new_key_signs_from_the_checkpoint_on_that_covers_its_entry(
+    ground: Ground,
+):
     old = ground.keyring.newest
     told: list[str] = []
     assert rotations.rotate(ground.keyring, tell=told.append, wait=ground.seal)
     new = ground.keyring.newest
-    assert _vkey(ground.log, new) != _vkey(ground.log, old)
-    both = [_vkey(ground.log, old), _vkey(ground.log, new)]
+    assert vkey(ground.log, new) != vkey(ground.log, old)
+    both = [vkey(ground.log, old), vkey(ground.log, new)]
     assert ask(ground.raw, ground.log, SAID) == [tuple(both)]
     assert ground.signers() == both
     ground.record(2)
     ground.seal()
     assert ground.signers() == [*both, both[1]]
-    report = _verified(ground.log, ground.folder / "bundle", new)
+    report = verified(ground.log, ground.folder / "bundle", new)
     assert report.verdict == "whole", report.findings
     assert told[-1] == "Every ledger is signed with it; the old one is destroyed."
 
@@ -106,13 +52,15 @@ def test_the_new_key_signs_from_the_checkpoint_on_that_covers_its_entry(ground: 
 def test_whoever_knows_the_old_key_alone_is_told_that_it_was_replaced(ground: Ground):
     old = ground.keyring.newest
     ground.rotate()
-    report = _verified(ground.log, ground.folder / "bundle", old)
+    report = verified(ground.log, ground.folder / "bundle", old)
     assert report.verdict == "tampered"
     assert {each.code for each in report.findings} == {"signed_by_another_key"}
     assert "Ask its owner for the new one." in " ".join(note.sentence for note in report.notes)
 
 
-def test_keys_are_for_the_owner_alone_and_the_old_one_is_destroyed_in_the_end(ground: Ground):
+def test_keys_are_for_the_owner_alone_and_the_old_one_is_destroyed_in_the_end(
+    ground: Ground,
+):
     seen: list[set[str]] = []
 
     def look() -> bool:
@@ -121,31 +69,18 @@ def test_keys_are_for_the_owner_alone_and_the_old_one_is_destroyed_in_the_end(gr
         seen.append({file.suffix for file in files})
         return ground.seal()
 
-    assert rotations.rotate(ground.keyring, tell=_silent, wait=look)
+    assert rotations.rotate(ground.keyring, tell=silent, wait=look)
     assert seen[0] == {".key", ".old"}
     assert [file.name for file in ground.keyring.path.parent.iterdir()] == ["ledger.key"]
-
-
-def _die(*_: Any, **__: Any) -> None:
-    raise Killed
-
-
-def _after_the_first(call: Callable[..., Any]) -> Callable[..., Any]:
-    calls = iter([call])
-
-    def once(*args: Any, **how: Any) -> Any:
-        return next(calls, _die)(*args, **how)
-
-    return once
 
 
 KILLS = {
     "once the new key is there": (rotations, "introduce"),
     "between two ledgers": (rotations, "_introduce"),
-    "once every ledger says so": (Keyring, "promote"),
+    "once every ledger says so": (FileKeyring, "promote"),
     "between two names": (Path, "replace"),
     "while the sequencer is waited for": (rotations, "_left_behind"),
-    "before the old key goes": (Keyring, "forget_old"),
+    "before the old key goes": (FileKeyring, "forget_old"),
 }
 
 
@@ -162,22 +97,22 @@ def test_a_rotation_that_was_killed_anywhere_is_finished_by_the_next(
     owner, name = KILLS[where]
     with pytest.MonkeyPatch.context() as patch:
         is_late = name in {"_introduce", "_left_behind"}
-        patch.setattr(owner, name, _after_the_first(getattr(owner, name)) if is_late else _die)
+        patch.setattr(owner, name, after_the_first(getattr(owner, name)) if is_late else die)
         with pytest.raises(Killed):
-            rotations.rotate(ground.keyring, tell=_silent, wait=ground.seal)
+            rotations.rotate(ground.keyring, tell=silent, wait=ground.seal)
     if sealed_meanwhile:
         for log in logs:
             record_committed(ground.raw, log, 2)
         ground.seal()
         for log in logs:
-            report = _verified(log, ground.folder / f"{log.id}-meanwhile")
+            report = verified(log, ground.folder / f"{log.id}-meanwhile")
             assert report.verdict == "whole", report.findings
     assert ground.rotate()
     new = ground.keyring.newest
     assert [file.name for file in ground.keyring.path.parent.iterdir()] == ["ledger.key"]
     for log in logs:
-        assert ask(ground.raw, log, SAID) == [(_vkey(log, old), _vkey(log, new))]
-        report = _verified(log, ground.folder / str(log.id), new)
+        assert ask(ground.raw, log, SAID) == [(vkey(log, old), vkey(log, new))]
+        report = verified(log, ground.folder / str(log.id), new)
         assert report.verdict == "whole", report.findings
 
 
@@ -188,14 +123,14 @@ def test_without_a_sequencer_it_says_so_and_goes_on_later(ground: Ground):
     assert ground.keyring.is_rotating
     new = ground.keyring.newest
     assert rotations.rotate(ground.keyring, tell=told.append, wait=ground.seal)
-    assert _vkey(ground.log, ground.keyring.newest) == _vkey(ground.log, new)
+    assert vkey(ground.log, ground.keyring.newest) == vkey(ground.log, new)
 
 
 def test_a_key_may_be_rotated_again(ground: Ground):
     for _ in range(3):
         assert ground.rotate()
     assert len(set(ground.signers())) == 4
-    report = _verified(ground.log, ground.folder / "bundle", ground.keyring.newest)
+    report = verified(ground.log, ground.folder / "bundle", ground.keyring.newest)
     assert report.verdict == "whole", report.findings
 
 
@@ -212,7 +147,7 @@ def test_a_key_that_no_entry_introduced_signs_nothing(
         sequencer.publish(ground.raw, ground.log.id, *ground.keyring.held(), guard=ground.guard)
     # A lost key is replaced as any other is.
     assert ground.rotate()
-    report = _verified(ground.log, ground.folder / "bundle", ground.keyring.newest)
+    report = verified(ground.log, ground.folder / "bundle", ground.keyring.newest)
     assert report.verdict == "whole", report.findings
 
 
@@ -221,9 +156,9 @@ def test_a_new_key_whose_file_is_on_its_way_is_waited_for(ground: Ground):
     ground.keyring.make_next()
     rotations.introduce(ground.keyring.newest)
     assert sequencer.run_once(ground.raw, first, guard=ground.guard).sealed == 1
-    assert ground.signers() == [_vkey(ground.log, first)]
+    assert ground.signers() == [vkey(ground.log, first)]
     ground.seal()
-    assert ground.signers()[1:] == [_vkey(ground.log, ground.keyring.newest)]
+    assert ground.signers()[1:] == [vkey(ground.log, ground.keyring.newest)]
 
 
 @pytest.mark.parametrize("named", ["\0", 7, None, ["a"], "nobody's"])
@@ -237,11 +172,11 @@ def test_what_a_tenants_role_calls_a_rotation_stops_its_log_for_a_minute_at_most
     at_once = rotations.INTRODUCED.replace("1 minute", "0 minutes")
     monkeypatch.setattr(rotations, "INTRODUCED", at_once)
     ground.seal()
-    assert ground.signers() == [_vkey(ground.log, ground.keyring.newest)] * 2
+    assert ground.signers() == [vkey(ground.log, ground.keyring.newest)] * 2
 
 
 def test_both_keys_of_a_log_are_rotated_each_by_itself(ground: Ground):
-    second = Keyring(ground.folder / "keys" / "mldsa.key", signing.load_mldsa)
+    second = FileKeyring(ground.folder / "keys" / "mldsa.key", signing.load_mldsa)
 
     def seal() -> bool:
         keys = (*ground.keyring.held(), *second.held())
@@ -252,10 +187,10 @@ def test_both_keys_of_a_log_are_rotated_each_by_itself(ground: Ground):
     ground.record()
     seal()
     for ring in (second, ground.keyring):
-        assert rotations.rotate(ring, tell=_silent, wait=seal)
+        assert rotations.rotate(ring, tell=silent, wait=seal)
     assert len(ground.signers()) == 4
     for ring in (second, ground.keyring):
-        report = _verified(ground.log, ground.folder / ring.path.stem, ring.newest)
+        report = verified(ground.log, ground.folder / ring.path.stem, ring.newest)
         assert report.verdict == "whole", report.findings
 
 

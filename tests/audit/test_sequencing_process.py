@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,8 +12,7 @@ from typing import Any
 import pytest
 from bucket_server import BucketServer
 from bucket_server import served as bucket_served
-from django.db import connection
-from own_logs import OwnLog, ask, direct, record_committed
+from own_logs import OwnLog, ask, direct, environment, record_committed
 from own_places import ANCHORED, COSIGNED, WitnessProcess
 from stamping import Authority as StampingAuthority
 from stamping import need_openssl
@@ -23,12 +21,6 @@ from stamping import served as stamping_served
 from audit import checkpoints, signing
 from audit.checkpoints import VerifierKey
 from tests.environment import ROOT
-
-
-def _environment(**variables: str) -> dict[str, str]:
-    settings = connection.settings_dict
-    url = f"postgresql://{settings['USER']}@/{settings['NAME']}?host={settings['HOST']}"
-    return {**os.environ, "DATABASE_URL": url, **variables}
 
 
 def _wait(condition: Any, process: subprocess.Popen[str]) -> None:
@@ -64,7 +56,7 @@ def test_the_sequencers_process_signs_twice_and_takes_checkpoints_to_every_place
         process = subprocess.Popen(
             [sys.executable, "manage.py", "run_sequencer"],
             cwd=ROOT,
-            env=_environment(
+            env=environment(
                 COUNTERSIGN_LEDGER_KEY_FILE=str(files["ed25519"]),
                 COUNTERSIGN_LEDGER_MLDSA_KEY_FILE=str(files["mldsa"]),
                 COUNTERSIGN_LEDGER_GUARD_DIRECTORY=str(tmp_path / "guard"),

@@ -10,13 +10,14 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit import rotations, signing
-from audit.signing import Keyring
+from audit.management.commands.run_sequencer import ed25519_keyring
+from audit.signing import FileKeyring, Keyring
 
 POLL_SECONDS = 0.2
 
 
 class Command(BaseCommand):
-    """Run it where the sequencer's key file is, while the sequencer runs; again if it broke off."""
+    """Run it where the sequencer's key is, while the sequencer runs; again if it broke off."""
 
     help = "Replace the key that signs the ledgers by a new one, and say so in every ledger."
 
@@ -39,7 +40,7 @@ class Command(BaseCommand):
 
 def _keyring(*, mldsa: bool) -> Keyring:
     if not mldsa:
-        return Keyring(Path(settings.LEDGER_KEY_FILE), signing.load)
+        return ed25519_keyring()
     if not settings.LEDGER_MLDSA_KEY_FILE:
         raise CommandError("COUNTERSIGN_LEDGER_MLDSA_KEY_FILE names no ML-DSA-44 key.")
-    return Keyring(Path(settings.LEDGER_MLDSA_KEY_FILE), signing.load_mldsa)
+    return FileKeyring(Path(settings.LEDGER_MLDSA_KEY_FILE), signing.load_mldsa)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ from django.db import connection as configured
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from audit import anchoring, sequencer, signing
+from audit import anchoring, key_uris, sequencer, signing
 from audit.errors import Problem
 from audit.guard import Guard
 from audit.note_keys import PrivateKey
-from audit.signing import Keyring
+from audit.signing import FileKeyring, Keyring, LedgerKeyUnusable
+from audit.token_keys import TokenKeyring
 
 BUSY_SECONDS = 0.010
 IDLE_SECONDS = 0.250
@@ -61,10 +63,17 @@ class Command(BaseCommand):
 
 def keyrings() -> list[Keyring]:
     """The log's keys: Ed25519, and ML-DSA-44 where a file for it is configured."""
-    rings = [Keyring(Path(settings.LEDGER_KEY_FILE), signing.load)]
+    rings = [ed25519_keyring()]
     if settings.LEDGER_MLDSA_KEY_FILE:
-        rings.append(Keyring(Path(settings.LEDGER_MLDSA_KEY_FILE), signing.load_mldsa))
+        rings.append(FileKeyring(Path(settings.LEDGER_MLDSA_KEY_FILE), signing.load_mldsa))
     return rings
+
+
+def ed25519_keyring() -> Keyring:
+    """The log's Ed25519 keys: in a token where one is configured, else in a file."""
+    if settings.LEDGER_KEY_URI:
+        return TokenKeyring(key_uris.parsed(settings.LEDGER_KEY_URI))
+    return FileKeyring(Path(settings.LEDGER_KEY_FILE), signing.load)
 
 
 def _all_keys(rings: Sequence[Keyring]) -> list[PrivateKey]:
@@ -94,8 +103,9 @@ def run(
     parameters: dict[str, Any],
 ) -> None:
     """Seal until `stop` is set, signing with `keys()`, which are asked for in every cycle. A lost
-    database is waited for; no batch is ever half done.
+    database is waited for, and so are keys that can't be used; no batch is ever half done.
     """
+    at_hand = KeysAtHand(keys)
     while not stop.is_set():
         try:
             with psycopg.connect(**parameters, autocommit=True) as connection:
@@ -103,13 +113,40 @@ def run(
                 check_durability(connection)
                 # Whatever it was connected to before may have been another server.
                 sequencer.check_all(connection, guard)
-                _seal_until(stop, connection, keys, guard)
+                _seal_until(stop, connection, at_hand, guard)
         except psycopg.OperationalError as problem:
             log.warning(
                 "The database is away (%s). Trying again every second.", str(problem).strip()
             )
             stop.wait(RECONNECT_SECONDS)
     log.info("The sequencer ended.")
+
+
+class KeysAtHand:
+    """What `keys()` answers; nothing while they can't be used, which is said every second.
+
+    All or none: a checkpoint that lacks one of its signatures is not to be published.
+    """
+
+    def __init__(self, keys: Callable[[], Sequence[PrivateKey]]) -> None:
+        self._keys = keys
+        self._ask_at = 0.0
+        self._are_away = False
+
+    def __call__(self) -> Sequence[PrivateKey]:
+        """The keys, or none of them."""
+        if self._are_away and time.monotonic() < self._ask_at:
+            return ()
+        try:
+            found = self._keys()
+        except (LedgerKeyUnusable, OSError) as problem:
+            self._are_away, self._ask_at = True, time.monotonic() + RECONNECT_SECONDS
+            log.critical("%s Entries are sealed, and not published until it can be.", problem)
+            return ()
+        if self._are_away:
+            log.warning("The ledgers' signing keys can be used again.")
+        self._are_away = False
+        return found
 
 
 def _seal_until(
