@@ -140,8 +140,7 @@ def standing(intent: Intent, now: datetime) -> Approval | None:
 def approve(approval: Approval, *, by: Principal, now: datetime, reason: str = "") -> Approval:
     """Settles a pending approval with a yes; it can then be spent once, until it expires.
 
-    Raises `NotPermitted`, `RequesterCannotVote`, `AuthorCannotVote`, `AlreadySettled`,
-    `ApprovalExpired`.
+    Raises what `voting.check_may_vote` raises, `AlreadySettled`, `ApprovalExpired`.
     """
     voting.check_may_vote(approval, by)
     _settle(approval, State.APPROVED, now)

@@ -8,6 +8,7 @@ from governance.models import Approval
 from governance.queries import VOTERS
 from governance.verdicts import Authors
 from tenants import members
+from tenants.keys import issuing
 from tenants.principals import NotPermitted, Principal
 
 
@@ -18,11 +19,21 @@ class RequesterCannotVote(Problem):
     status = 403
 
 
+class IssuerCannotVote(Problem):
+    """Who issued the key that asked for it can't vote on the approval {approval}."""
+
+    code = "issuer_cannot_vote"
+    status = 403
+
+
 class AuthorCannotVote(Problem):
     """Who wrote the agent, or its version, can't vote on the approval {approval}."""
 
     code = "author_cannot_vote"
     status = 403
+
+
+CANNOT_VOTE = (RequesterCannotVote, IssuerCannotVote, AuthorCannotVote)
 
 
 class VoterBarred(Problem):
@@ -33,16 +44,21 @@ class VoterBarred(Problem):
 
 
 def excluded(intent: Intent, requester: Principal, authors: Authors | None) -> list[str]:
-    """The ids of all who may not vote: they asked, it is done for them, or they wrote the agent."""
+    """The ids of all who may not vote: they asked, it is done for them, or they wrote the agent.
+
+    Whoever issued a client app's key has seen its secret, and could have asked with it.
+    """
     wrote = {authors.agent, authors.version} if authors else set()
     asked = {requester.id, intent.on_behalf_of}
+    if requester.kind == "client_app":
+        asked.add(issuing.issuer_of(requester.id))
     return sorted(person for person in asked | wrote if person)
 
 
 def check_may_vote(approval: Approval, by: Principal) -> None:
     """Only a person with the role votes, who neither asked for it nor wrote the agent.
 
-    Raises `NotPermitted`, `RequesterCannotVote`, `AuthorCannotVote`.
+    Raises `NotPermitted`, and one of `CANNOT_VOTE`.
     """
     if by.kind != "member":
         raise NotPermitted(roles=" or ".join(VOTERS))
@@ -51,6 +67,8 @@ def check_may_vote(approval: Approval, by: Principal) -> None:
         return
     if by.id in {approval.requester, approval.intent.get("on_behalf_of")}:
         raise RequesterCannotVote(approval=str(approval.pk))
+    if by.id == issuing.issuer_of(approval.requester):
+        raise IssuerCannotVote(approval=str(approval.pk))
     raise AuthorCannotVote(approval=str(approval.pk))
 
 
@@ -62,5 +80,5 @@ def check_still_may(approval: Approval) -> None:
         raise VoterBarred(approval=str(approval.pk))
     try:
         check_may_vote(approval, voter)
-    except (NotPermitted, RequesterCannotVote, AuthorCannotVote) as problem:
+    except (NotPermitted, *CANNOT_VOTE) as problem:
         raise VoterBarred(approval=str(approval.pk)) from problem

@@ -19,8 +19,8 @@ from console.pages import MemberRequest
 from governance import queries, verdicts, voting
 from governance.models import Approval, State
 from governance.policies import Verdict
-from governance.voting import AuthorCannotVote, RequesterCannotVote
-from runtime import runs
+from governance.voting import AuthorCannotVote, IssuerCannotVote, RequesterCannotVote
+from runtime import runs, toolbox
 from runtime.models import Run, Step, Tool
 from tenants.principals import NotPermitted, Principal
 
@@ -84,11 +84,14 @@ def vote(request: MemberRequest, approval: UUID) -> HttpResponse:
 def _context(row: Approval, member: Principal) -> dict[str, Any]:
     now = timezone.now()
     tool = Tool.objects.filter(slug=row.resource).first() if row.action == "use_tool" else None
+    step = Step.objects.filter(run=row.run, number=row.step or 0).first() if row.run else None
     verdict = Verdict(outcome="held", code=row.code)
     return {
         "approval": row,
         "sentence": sentences.planned(row.action, row.resource),
         "tool": tool,
+        # The intent is for the tool as it was when it was proposed: another is never used for it.
+        "is_another_tool": tool and step and step.tool_sha256 != toolbox.sha256_of(tool),
         "effect": sentences.EFFECTS.get(tool.effect, "") if tool else "",
         "arguments": sentences.arguments(
             row.intent["arguments"], tool.parameters if tool else {}, row.evidence
@@ -100,28 +103,32 @@ def _context(row: Approval, member: Principal) -> dict[str, Any]:
         "votes": row.votes.all(),
         "run": Run.objects.filter(pk=row.run).first() if row.run else None,
         "bar": bar_of(row, member, now),
-        "decision": _decision(row, member),
+        "decision": _decision(step, member),
         "sees_documents": rooms.named("documents").is_open_to(member),
         "names": names.known(),
         **_neighbours(row, member),
     }
 
 
-def _decision(row: Approval, member: Principal) -> UUID | None:
+def _decision(step: Step | None, member: Principal) -> UUID | None:
     """The newest decision about what it is for, for whoever reads the ledger."""
-    if row.run is None or row.step is None or not rooms.named("ledger").is_open_to(member):
-        return None
-    steps = Step.objects.filter(run=row.run, number=row.step)
-    return steps.values_list("decision", flat=True).first()
+    return step.decision if step and rooms.named("ledger").is_open_to(member) else None
 
 
 BARS: dict[type[Problem], str] = {
     NotPermitted: "Only reviewers and admins vote. You can read everything here.",
     RequesterCannotVote: "You asked for this, so somebody else has to countersign it.",
+    IssuerCannotVote: (
+        "You issued the key that asked for this, so somebody else has to countersign it."
+    ),
     AuthorCannotVote: (
         "You wrote this agent, so somebody else has to countersign what it proposes."
     ),
 }
+
+FOR_YOU = (
+    "Whoever asked for this says that it is on your behalf, so somebody else has to countersign it."
+)
 
 
 def bar_of(row: Approval, member: Principal, now: datetime) -> str:
@@ -135,6 +142,8 @@ def bar_of(row: Approval, member: Principal, now: datetime) -> str:
         return "Its time is over: nobody can vote on it any more."
     try:
         voting.check_may_vote(row, member)
+    except RequesterCannotVote as problem:
+        return FOR_YOU if row.requester != member.id else BARS[type(problem)]
     except tuple(BARS) as problem:
         return BARS[type(problem)]
     return ""

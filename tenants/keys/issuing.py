@@ -98,6 +98,12 @@ def authenticate(presented: PresentedKey, *, now: datetime) -> Principal:
     return msgspec.structs.replace(member, means="token")
 
 
+def issuer_of(public_id: str) -> str | None:
+    """The id of the member who issued the acting tenant's key, and has seen its secret; or None."""
+    issued = Key.objects.filter(public_id=public_id).values_list("created_by", flat=True)
+    return issued.first()
+
+
 def revoke(public_id: str, *, by: Principal, now: datetime) -> None:
     """End a key at once. Revoking a revoked key changes nothing.
 

@@ -79,7 +79,6 @@ def committed_log(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> 
         with transaction.atomic():
             made = make_log()
         yield made
-        MADE.discard(made.id)  # what it leaves unsealed is no other test's concern
         with connection.cursor() as cursor:
             cursor.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(made.role)))
 
@@ -90,7 +89,6 @@ def other_committed_log(committed_log: OwnLog) -> Iterator[OwnLog]:
     with transaction.atomic():
         made = make_log()
     yield made
-    MADE.discard(made.id)
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(made.role)))
 

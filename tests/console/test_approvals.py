@@ -10,7 +10,7 @@ from visiting import Visitor
 
 from governance.models import Approval, State
 from runtime import runs
-from runtime.models import RunState
+from runtime.models import RunState, Tool
 from runtime.queries import steps_of
 
 pytestmark = pytest.mark.usefixtures("refund_held")
@@ -169,3 +169,24 @@ def test_a_tab_that_is_none_is_named(house: House) -> None:
     answer = house.bob.get("/approvals", {"show": "zzz"})
     assert answer.status_code == 422
     assert "show can&#x27;t be zzz. It is one of waiting" in answer.content.decode()
+
+
+def test_the_page_says_that_the_tool_was_changed_meanwhile(house: House) -> None:
+    warning = "was changed after this was proposed"
+    assert warning not in house.bob.words(f"/approvals/{house.approval}")
+    Tool.objects.filter(slug="refund_order").update(url="https://elsewhere.acme.test/refunds")
+    assert warning in house.bob.words(f"/approvals/{house.approval}")
+    assert _vote(house, "bob", "approve").status_code == 302
+    steps = steps_of(house.desk.work(house.held))
+    assert "tool_changed" in [step.error_code for step in steps]
+
+
+def test_whoever_is_said_to_be_asked_for_reads_that_it_was_said(house: House) -> None:
+    row = _approval(house)
+    row.intent["on_behalf_of"] = house.desk.cast.bob.id
+    row.excluded = [*row.excluded, house.desk.cast.bob.id]
+    row.save()
+    page = house.bob.words(f"/approvals/{house.approval}")
+    assert "says that it is on your behalf" in page
+    assert "On behalf of" in page
+    assert "You asked for this" not in page

@@ -23,8 +23,15 @@ from governance.decisions import Allowed, Decision, Denied, Held
 from governance.models import Approval, State, Vote
 from governance.policies import Verdict
 from governance.verdicts import Authors
-from governance.voting import AuthorCannotVote, RequesterCannotVote, VoterBarred
+from governance.voting import (
+    CANNOT_VOTE,
+    AuthorCannotVote,
+    IssuerCannotVote,
+    RequesterCannotVote,
+    VoterBarred,
+)
 from tenants import isolation, members
+from tenants.keys import issuing
 from tenants.principals import NotPermitted, Principal
 from tests.governance.desk import Desk, at_once
 
@@ -113,6 +120,16 @@ def test_the_requester_cannot_vote(desk: Desk) -> None:
     assert desk.approve(approval, by=desk.acme.alice).state == State.APPROVED
 
 
+def test_whoever_issued_the_key_that_asked_cannot_vote(desk: Desk) -> None:
+    key, _ = issuing.issue_service_key("app", by=desk.acme.alice, now=desk.now)
+    app = Principal(kind="client_app", id=key.public_id, name="app", tenant="acme")
+    approval = desk.hold(principal=app)
+    for vote in (approvals.approve, approvals.reject):
+        with pytest.raises(IssuerCannotVote):
+            vote(approval, by=desk.acme.alice, now=desk.now, reason="mine")
+    assert desk.approve(approval, by=desk.acme.bob).state == State.APPROVED
+
+
 def test_whoever_it_is_done_for_cannot_vote(desk: Desk) -> None:
     approval = desk.hold(desk.refund(on_behalf_of=desk.acme.bob.id))
     with pytest.raises(RequesterCannotVote):
@@ -157,7 +174,7 @@ def test_votable_is_exactly_what_one_may_vote_on(desk: Desk) -> None:
 def may_vote(approval: Approval, who: Principal) -> bool:
     try:
         voting.check_may_vote(approval, who)
-    except (NotPermitted, RequesterCannotVote, AuthorCannotVote):
+    except (NotPermitted, *CANNOT_VOTE):
         return False
     return True
 
