@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
-from countersign.installation import OPENER, Installation
-from countersign.processes import CannotRun, Processes, free_port
+from countersign.installation import Installation
+from demo.neighbours import Neighbour
 
 PROGRAM = Path(__file__).parent / "order_service.py"
 FIRST_PORT = 8900
-READY_SECONDS = 20
 NAME = "orders"
 
 
@@ -23,19 +20,17 @@ class Orders:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "shop.sqlite"
-        self._processes: Processes
-        self._port = 0
+        self._service: Neighbour
         self._numbers: dict[str, str] = {}
 
     @property
     def address(self) -> str:
         """Where it listens; the same for the whole story."""
-        return f"http://127.0.0.1:{self._port}"
+        return self._service.address
 
     def open_shop(self, installation: Installation) -> None:
         """Start on what is there, with ten orders that no story had before. Raises CannotRun."""
-        self._processes = installation.processes
-        self._port = free_port(FIRST_PORT)
+        self._service = Neighbour(installation, NAME, first_port=FIRST_PORT)
         self._start(delay_ms=0)
         self._numbers = self._ask("POST", "/batches")["numbers"]
 
@@ -45,7 +40,7 @@ class Orders:
 
     def slow_down(self, delay_ms: int) -> None:
         """Start again with the same state; a refund then takes this long. Raises CannotRun."""
-        self._processes.kill(NAME)
+        self._service.kill()
         self._start(delay_ms)
 
     def order(self, order_id: str) -> dict[str, Any]:
@@ -66,23 +61,9 @@ class Orders:
         return self.log(run).count("refund.made")
 
     def _start(self, delay_ms: int) -> None:
-        command = [sys.executable, str(PROGRAM), "--port", str(self._port)]
-        command += ["--state", str(self._file), "--delay-ms", str(delay_ms)]
-        self._processes.start(NAME, command)
-        deadline = time.monotonic() + READY_SECONDS
-        while not self._answers():
-            if time.monotonic() > deadline or NAME in self._processes.ended():
-                last = self._processes.last_lines(NAME)
-                raise CannotRun(f"The order service did not start:\n{last}")
-            time.sleep(0.05)
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self._ask("GET", "/health"))
-        except OSError:
-            return False
+        command = [sys.executable, str(PROGRAM), "--state", str(self._file)]
+        command += ["--delay-ms", str(delay_ms)]
+        self._service.start(command, is_up=lambda: bool(self._ask("GET", "/health")))
 
     def _ask(self, method: str, path: str) -> Any:
-        asked = urllib.request.Request(self.address + path, method=method)  # noqa: S310 (ours)
-        with OPENER.open(asked, timeout=10) as response:
-            return json.load(response)
+        return json.loads(self._service.ask(method, path))

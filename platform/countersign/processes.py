@@ -81,10 +81,15 @@ def check_disk(state: Path) -> None:
         )
 
 
-def free_port(wanted: int) -> int:
-    """`wanted`, or the next port on this machine that nobody listens on. Raises CannotRun."""
+def free_port(wanted: int, *, other_than: int = 0) -> int:
+    """`wanted`, or the next port on this machine that nobody listens on. Raises CannotRun.
+
+    `other_than` is promised to somebody who does not listen yet.
+    """
     last = min(wanted + PORTS_TO_TRY - 1, LAST_PORT)
     for port in range(wanted, last + 1):
+        if port == other_than:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

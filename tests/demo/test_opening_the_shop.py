@@ -8,7 +8,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from countersign.installation import Installation
-from demo.orders import Orders
+from countersign.processes import free_port
+from demo.orders import FIRST_PORT, Orders
 
 
 def _refund(shop: Orders, order: str, key: str) -> None:
@@ -35,3 +36,12 @@ def test_a_step_that_resumes_in_a_later_demo_refunds_nothing_again(tmp_path: Pat
             installation.processes.kill("orders")
     assert numbers == ["1042", "1142", "1242"]
     assert refunded == 5_000
+
+
+def test_the_shop_leaves_the_web_server_the_port_that_it_will_have(tmp_path: Path) -> None:
+    promised = free_port(FIRST_PORT)
+    installation = Installation(tmp_path, promised, dict(os.environ), None)
+    shop = Orders(tmp_path)
+    shop.open_shop(installation)
+    installation.processes.kill("orders")
+    assert urlsplit(shop.address).port not in {None, promised}
