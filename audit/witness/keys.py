@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
-from audit import base64_text, note_keys
+from audit import base64_text, durable_files, note_keys
 from audit.errors import Problem
 from audit.note_keys import KeyKind, PrivateKey, SigningKey
 
@@ -29,21 +29,19 @@ class WitnessKeyUnusable(Problem):
 
 
 def make(name: str, path: Path) -> list[SigningKey]:
-    """New keys under `name`, in the new file `path` (mode 0600).
+    """New keys under `name`, in the new file `path` (mode 0600): whole, or not at all.
 
     Raises WitnessKeyUnusable if the name can't be one, or the file is there already.
     """
     if not note_keys.is_name(name):
         raise WitnessKeyUnusable(path=str(path), reason=f"{name!r} can't be the name of a key")
-    lines = [_line(name, kind, os.urandom(32)) for kind in KINDS]
+    text = "".join(_line(name, kind, os.urandom(32)) for kind in KINDS)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        is_new = durable_files.write_once(path, text.encode())
     except OSError as problem:
         raise WitnessKeyUnusable(path=str(path), reason=str(problem)) from problem
-    with os.fdopen(descriptor, "w") as file:
-        file.write("".join(lines))
-        file.flush()
-        os.fsync(file.fileno())
+    if not is_new:
+        raise WitnessKeyUnusable(path=str(path), reason="it exists already")
     return load(path)
 
 

@@ -144,6 +144,18 @@ def test_a_key_file_is_never_overwritten(key_file):
     assert key_file.read_bytes() == before
 
 
+def test_a_key_that_a_crash_or_a_full_disk_cuts_short_is_not_there(tmp_path, monkeypatch):
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(WitnessKeyUnusable, match="No space"):
+            keys.make("witness.test/carol", tmp_path / "witness.key")
+    assert list(tmp_path.iterdir()) == []
+    assert keys.make("witness.test/carol", tmp_path / "witness.key")
+
+
 @pytest.mark.parametrize("name", ["", "a b", "a+b", "n" * 256])
 def test_a_key_needs_a_name_that_fits(tmp_path, name):
     with pytest.raises(WitnessKeyUnusable, match="name"):
