@@ -18,12 +18,11 @@ from countersign.installation import Installation, running
 from countersign.processes import INTERRUPTIONS, CannotRun
 from countersign.serve import interrupt, wait
 from countersign.supervision import supervised
-from demo import desk, refunding, story
+from demo import desk, proving, refunding, story
 from demo.client import Refused
 from demo.narrator import DidNotHold, Narrator
-from demo.orders import Orders
 from demo.people import CAST, SignInData, address
-from demo.scene import Scene
+from demo.scene import Beside, Scene
 from demo.tenancy import move_in
 
 ENVIRONMENT = {
@@ -45,7 +44,7 @@ ENDINGS = (
     OSError,
     http.client.HTTPException,
 )
-LOGS = ("worker", "web", "sequencer")
+LOGS = ("worker", "web", "sequencer", "streams", "witness")
 
 
 def main() -> int:
@@ -70,14 +69,14 @@ def main() -> int:
 
 
 def _play(wanted: Configuration, narrator: Narrator, *, serve: bool) -> None:
-    orders = Orders(wanted.COUNTERSIGN_STATE_DIRECTORY)
+    beside = Beside.of(wanted)
     with contextlib.ExitStack() as stack:
         with narrator.stages() as say:
-            installation = stack.enter_context(running(wanted, say=say, first=orders.open_shop))
+            installation = stack.enter_context(running(wanted, say=say, first=beside.arrive))
         stack.enter_context(supervised(installation, narrator.says))
         try:
             secrets = SignInData(installation.state / "demo.json")
-            scene = _furnished(installation, wanted, orders, secrets, narrator)
+            scene = _furnished(installation, wanted, beside, secrets, narrator)
             story.play(scene)
             narrator.says("")
             narrator.holds("Everything in the story held.", condition=True)
@@ -94,24 +93,25 @@ def _play(wanted: Configuration, narrator: Narrator, *, serve: bool) -> None:
 def _furnished(
     installation: Installation,
     wanted: Configuration,
-    orders: Orders,
+    beside: Beside,
     secrets: SignInData,
     narrator: Narrator,
 ) -> Scene:
-    """Two tenants with their people, acme's refund desk, and the order service."""
+    """Two tenants with their people, acme's witness, and its refund desk."""
     with narrator.progress("Moving acme and globex in", len(CAST)) as advance:
-        staff = {}
-        for tenant in CAST:
-            staff[tenant] = move_in(tenant, installation, secrets)
-            advance()
-    desk.furnish(staff["acme"], orders.address, wanted, narrator)
+        acme = move_in("acme", installation, secrets)
+        beside.witness.start(proving.ledger_key(acme["Carol"]))
+        advance()
+        globex = move_in("globex", installation, secrets)
+        advance()
+    desk.furnish(acme, beside.orders.address, wanted, narrator)
     return Scene(
         installation=installation,
-        acme=staff["acme"],
-        globex=staff["globex"],
-        orders=orders,
+        acme=acme,
+        globex=globex,
         narrator=narrator,
         folder=installation.state,
+        **beside._asdict(),
     )
 
 
@@ -136,6 +136,7 @@ def _invite(installation: Installation, secrets: SignInData, narrator: Narrator)
         narrator.says(f"Service key of its client app: {secrets.of(tenant).key}")
     narrator.says("")
     narrator.says(f"These are kept in {secrets.file}. A held refund waits for Bob in the console.")
+    narrator.says("The shop, the witness and the SIEM run as long as the console does.")
     narrator.says("Ctrl-C stops everything.")
 
 

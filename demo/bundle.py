@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -29,15 +30,37 @@ class Verdict(NamedTuple):
         return [each["sentence"] for each in found if (each["code"], each["index"]) == wanted]
 
 
-def verify(bundle: Path, *, key: str) -> Verdict:
-    """Run `python -m audit.verify` as an auditor would: without Django and without a database."""
+def verify(
+    bundle: Path, *, key: str, witness: Path | None = None, since: Path | None = None
+) -> Verdict:
+    """Run `python -m audit.verify` as an auditor would: without Django and without a database.
+
+    `witness` is the file of the keys that must have cosigned, `since` a checkpoint that was kept.
+    """
     command = [sys.executable, "-m", "audit.verify", str(bundle), "--key", key, "--json"]
+    command += ["--witness", str(witness)] if witness else []
+    command += ["--since", str(since)] if since else []
     # Nothing of ours is in its environment, so that it can't look anywhere else.
     environment = {"PATH": os.environ.get("PATH", "")}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     return Verdict(done.returncode, json.loads(done.stdout))
+
+
+def keep_checkpoint(bundle: Path) -> Path:
+    """The bundle's checkpoint, kept in a file beside it."""
+    kept = bundle.with_name(f"{bundle.name.removesuffix('.tar.zst')}-checkpoint")
+    with opening.opened(bundle) as found:
+        shutil.copyfile(found / "checkpoint", kept)
+    return kept
+
+
+def hashes(bundle: Path) -> list[str]:
+    """The leaf hash of each entry in the log's order, computed from its line (RFC 6962)."""
+    with opening.opened(bundle) as found:
+        lines = (found / ENTRIES).read_bytes().splitlines()
+    return [hashlib.sha256(b"\0" + line).hexdigest() for line in lines]
 
 
 def damaged(bundle: Path, kind: str) -> tuple[Path, int]:

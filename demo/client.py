@@ -112,6 +112,18 @@ class Client:
         """Replace what is at `path`. Raises Refused."""
         return self._send("PUT", path, body).json()
 
+    def patch(self, path: str, body: Any) -> Any:
+        """Change what is given of what is at `path`. Raises Refused."""
+        return self._send("PATCH", path, body).json()
+
+    def refusal(self, path: str, body: Any) -> tuple[str, str]:
+        """Code and words with which a POST is refused; "nothing" where it is accepted."""
+        try:
+            self.post(path, body)
+        except Refused as refused:
+            return refused.code, refused.detail
+        return "nothing", "it was accepted"
+
     def upload(self, path: str, filename: str, content: bytes, **fields: str) -> Any:
         """Send a file as multipart/form-data. Raises Refused."""
         boundary = uuid4().hex

@@ -75,7 +75,7 @@ def furnish(acme: Staff, order_service: str, wanted: Configuration, narrator: Na
     _ensure(builder, "/agents", {"slug": AGENT, "name": "Refund desk"})
     _ensure_version(builder)
     _ensure_grants(admin)
-    _ensure_policy(admin)
+    ensure_policy(admin, SMALL_REFUNDS)
 
 
 def connect_models(admin: Client, wanted: Configuration) -> None:
@@ -168,8 +168,8 @@ def _ensure_grants(admin: Client) -> None:
             admin.post(f"/agents/{AGENT}/grants", grant)
 
 
-def _ensure_policy(admin: Client) -> None:
-    """The tenant's policies, with the demo's own added at the end."""
+def ensure_policy(admin: Client, policy: str) -> None:
+    """The tenant's policies, with one of the demo's own added at the end. Raises Refused."""
     text = admin.get("/policies/active")["text"]
-    if SMALL_REFUNDS.strip() not in text:
-        admin.post("/policies", {"text": text + SMALL_REFUNDS})
+    if policy.strip() not in text:
+        admin.post("/policies", {"text": text + policy})

@@ -11,6 +11,8 @@ from demo.client import Client, Refused
 from demo.narrator import DidNotHold
 from demo.scene import Scene
 
+BUNDLE = "acme-ledger.tar.zst"
+
 
 def globex_sees_nothing(scene: Scene, run: str) -> None:
     """5. To another tenant what exists answers like what never did."""
@@ -39,9 +41,8 @@ def the_ledger_proves_itself(scene: Scene) -> None:
     """6. A bundle verifies offline; a copy with one changed bit does not."""
     tell, officer = scene.narrator, scene.acme["Carol"]
     tell.part(6, "The compliance officer exports the ledger, and an auditor checks it offline")
-    _wait_until_sealed(officer)
-    key = officer.get("/ledger/checkpoint")["verifier_key"]
-    file = scene.folder / "acme-ledger.tar.zst"
+    key = ledger_key(officer)
+    file = scene.folder / BUNDLE
     durable_files.replace(file, officer.fetch("/ledger/export").body)
     whole = bundle.verify(file, key=key)
     tell.says(f"python -m audit.verify {file}")
@@ -60,8 +61,15 @@ def the_ledger_proves_itself(scene: Scene) -> None:
     tell.does("entry_changed", named[0])
 
 
-def _wait_until_sealed(officer: Client) -> None:
-    """The newest entry is under a checkpoint: the sequencer takes a fraction of a second."""
+def ledger_key(officer: Client) -> str:
+    """The keys that verify the ledger, one a line; its newest entry is under a checkpoint now."""
+    wait_until_sealed(officer)
+    key: str = officer.get("/ledger/checkpoint")["verifier_key"]
+    return key
+
+
+def wait_until_sealed(officer: Client) -> None:
+    """Until the newest entry is under a checkpoint: the sequencer takes a fraction of a second."""
     newest = next(officer.each("/ledger/entries"))["id"]
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:

@@ -21,16 +21,17 @@ OUTCOMES = {
 ENDED = {"call_model": "answered", "search_collection": "found passages", "use_tool": "done"}
 
 
-def give(app: Client, task: str) -> str:
-    """Start a run and return its id. Raises Refused."""
-    run: dict[str, Any] = app.post(f"/agents/{AGENT}/runs", {"task": task})
+def give(app: Client, task: str, *, person: str | None = None) -> str:
+    """Start a run, for a customer if `person` names one, and return its id. Raises Refused."""
+    wanted = {"task": task, "on_behalf_of": person}
+    run: dict[str, Any] = app.post(f"/agents/{AGENT}/runs", wanted)
     return str(run["id"])
 
 
-def ask(app: Client, task: str, narrator: Narrator) -> dict[str, Any]:
+def ask(app: Client, task: str, narrator: Narrator, *, person: str | None = None) -> dict[str, Any]:
     """Start a run and tell its steps until it rests. Raises Refused, DidNotHold."""
     narrator.quotes("The task", task)
-    return follow(app, give(app, task), narrator)
+    return follow(app, give(app, task, person=person), narrator)
 
 
 def follow(

@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from countersign.configuration import Configuration
 from countersign.installation import Installation
 from demo.narrator import DidNotHold, Narrator
 from demo.orders import Orders
+from demo.siem import Siem
 from demo.tenancy import Staff
+from demo.witness import Witness
+
+
+class Beside(NamedTuple):
+    """Who has a program of their own on this machine: acme's shop, its witness and its SIEM."""
+
+    orders: Orders
+    witness: Witness
+    siem: Siem
+
+    @classmethod
+    def of(cls, wanted: Configuration) -> Beside:
+        """Those of the installation that `wanted` describes; nothing runs yet."""
+        folder = wanted.COUNTERSIGN_STATE_DIRECTORY
+        origin = f"{wanted.COUNTERSIGN_BASE_DOMAIN}/acme"
+        return cls(Orders(folder), Witness(folder, origin), Siem(folder, origin))
+
+    def arrive(self, installation: Installation) -> None:
+        """Everything that must be there before the first process starts. Raises CannotRun.
+
+        The witness is named; it starts once there is a ledger to watch.
+        """
+        self.orders.open_shop(installation)
+        self.siem.start(installation)
+        self.witness.be_named(installation)
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +47,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     acme: Staff
     globex: Staff
     orders: Orders
+    witness: Witness
+    siem: Siem
     narrator: Narrator
     folder: Path
 

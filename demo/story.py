@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from demo import answering, killing, proving, refunding
+from demo import answering, killing, outside, proving, refunding
 from demo.scene import Scene
 
 
 def play(scene: Scene) -> None:
-    """All seven parts. Raises DidNotHold where one of them does not come out as it should."""
+    """All eight parts. Raises DidNotHold where one of them does not come out as it should."""
     answering.the_handbook_is_searchable(scene)
     answering.questions_are_answered(scene)
     refunding.a_small_refund_goes_through(scene)
@@ -16,3 +16,4 @@ def play(scene: Scene) -> None:
     proving.globex_sees_nothing(scene, run)
     proving.the_ledger_proves_itself(scene)
     killing.a_killed_worker_repeats_nothing(scene)
+    outside.it_is_watched_from_outside(scene)

@@ -104,12 +104,12 @@ class Processes:
     """The children of this process, each in a session of its own, each with a log file.
 
     Ctrl-C therefore reaches this process alone, which stops them in the reverse order. Threads may
-    share it.
+    share it. A child gets `environment` as it is when the child starts.
     """
 
     def __init__(self, state: Path, environment: Mapping[str, str]) -> None:
         self._state = state
-        self._environment = dict(environment)
+        self._environment = environment
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, Sequence[str]] = {}
         self._log_began: dict[str, int] = {}
