@@ -74,11 +74,11 @@ def _environment(port: int) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def stack(casts: dict[str, Cast]) -> Iterator[Stack]:
     """Real processes on the committed tenants and the tests' own queue.
 
-    They end with the module: a living worker would take the runs of other tests.
+    They end with this folder's tests: a living worker would take the runs of other tests.
     """
     port = free_port(20_000 + os.getpid() % 20_000)  # apart from what other tests start
     made = Stack(Processes(STATE, _environment(port)), port)
