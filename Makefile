@@ -5,8 +5,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 ONLY ?=
 SERVE ?= 1
-# Two workers; what tests share stays with one of them, in the order that tests/stage.py gives.
-ON_TWO_CORES := -n 2 --dist loadgroup --no-loadscope-reorder
 # Every process would compile all of Django and of Countersign again: 2 of its 3 CPU seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -36,12 +34,10 @@ serve: .venv/main ## Start everything, without the story
 	@$(BIN)/python -m countersign.serve
 
 test: .venv/development ## Run the whole suite on the embedded PostgreSQL
-	@$(BIN)/python -m pytest -q -m "not soak" tests/journeys & journeys=$$!; \
-	$(BIN)/python -m pytest -q $(ON_TWO_CORES) -m "not soak" --ignore tests/journeys; suite=$$?; \
-	wait $$journeys && exit $$suite
+	@$(BIN)/python -m tests.side_by_side -m "not soak"
 
 soak: .venv/development ## Run the slow tests: whole installations, killed and stopped processes
-	@$(BIN)/python -m pytest -q $(ON_TWO_CORES) -m soak
+	@$(BIN)/python -m tests.side_by_side -m soak
 
 check: .venv/development ## Format, lint, types, import contracts, templates, migrations, deploy checks
 	$(BIN)/ruff format --check .

@@ -59,14 +59,6 @@ def _wanted(test: Any) -> str | None:
     return next((name for name in reversed(SETS) if name in test.fixturenames), None)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """One worker takes all that want one set, and else a module's tests: what they share is made
-    once. Those of a module that are not rolled back are taken apart, since they come last."""
-    if item.get_closest_marker("xdist_group") is None:
-        when = "first" if "db" in getattr(item, "fixturenames", ()) else "last"
-        item.add_marker(pytest.mark.xdist_group(_wanted(item) or f"{item.path.name} {when}"))
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let those that want one set follow each other: it is built once, not at every turn.

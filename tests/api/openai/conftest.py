@@ -26,11 +26,6 @@ from tenants.keys import issuing
 from tenants.keys.models import Key
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """One web server is enough: one worker takes all that ask it."""
-    item.add_marker(pytest.mark.xdist_group("openai"))
-
-
 class Office(msgspec.Struct):
     """acme with a chat route, an embeddings route and a client app's key, behind a web server."""
 
