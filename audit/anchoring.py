@@ -30,7 +30,7 @@ from audit.places import AnotherHistory, Begin, Due, Place, PlaceUnreachable
 
 PAUSE_SECONDS = 1.0
 FIRST_WAIT_SECONDS = 2.0
-LONGEST_WAIT_SECONDS = 300.0
+LONGEST_WAIT_SECONDS = 30.0
 # How long the end of the process waits for what is under way; it is asked anew at the next start.
 GRACE_SECONDS = 5.0
 

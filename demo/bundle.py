@@ -67,6 +67,7 @@ def damaged(bundle: Path, kind: str) -> tuple[Path, int]:
     """A copy in which one bit of an entry of this kind is flipped: the copy, and its index."""
     unpacked = bundle.with_name(f"{bundle.name.removesuffix('.tar.zst')}-damaged")
     shutil.rmtree(unpacked, ignore_errors=True)
+    unpacked.mkdir(mode=0o700)  # private words are in it
     folder = unpacked / "bundle"
     with opening.opened(bundle) as found:
         shutil.copytree(found, folder)

@@ -69,6 +69,8 @@ def _asked(request: MemberRequest) -> tuple[Narrowing, list[str]]:
 @require_POST
 def begin(request: MemberRequest) -> HttpResponse:
     """Have a bundle made of what the address asks for, and go to where its progress is shown."""
+    if narrowing.asked(request)[1]:
+        return pages.show(request, "exports/list", _context(request), status=422)
     asked, _ = _asked(request)
     now = timezone.now()
     with_bodies = request.POST.get("bodies") != "none"

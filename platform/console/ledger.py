@@ -31,7 +31,7 @@ def index(request: MemberRequest) -> HttpResponse:
     now = timezone.now()
     asked, wrong = narrowing.asked(request)
     rows = ledgers.entries(principal=request.principal, **asked.filters(now))
-    known, page = names.known(), pages.stretch(rows, request)
+    known, page = names.known(), pages.stretch(rows.none() if wrong else rows, request)
     context = {
         "page": page,
         # What is empty is not looked through twice.
@@ -45,7 +45,7 @@ def index(request: MemberRequest) -> HttpResponse:
         "names": known,
         **choices(known),
     }
-    return pages.show(request, "ledger/list", context)
+    return pages.show(request, "ledger/list", context, status=422 if wrong else 200)
 
 
 def _views(asked: Narrowing, request: MemberRequest) -> list[dict[str, Any]]:

@@ -117,17 +117,20 @@ class Narrowing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def asked(request: HttpRequest) -> tuple[Narrowing, list[str]]:
-    """What an address asks for, and what of it filters nothing, in sentences."""
+    """What an address asks for, and what of it can't be understood, in sentences."""
     return read({name: pages.asked(request, name) for name in LABELS})
 
 
 def read(typed: Mapping[str, str]) -> tuple[Narrowing, list[str]]:
-    """What was typed into the filters, and what of it filters nothing, in sentences."""
+    """What was typed into the filters, and what of it can't be understood, in sentences.
+
+    Where there is such a sentence the rest MUST NOT be shown as what was asked for.
+    """
     values = {name: typed.get(name, "") for name in LABELS}
     wrong = []
     for name, (is_fine, what) in CHECKS.items():
         if values[name] and not is_fine(values[name]):
-            wrong.append(f"“{values[name]}” is {what}, so it filters nothing.")
+            wrong.append(f"“{values[name]}” is {what}, so nothing is looked for.")
             values[name] = ""
     for name in ("after", "before"):
         moment = _moment(values[name])

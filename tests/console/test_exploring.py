@@ -15,6 +15,7 @@ from django.utils import timezone
 from audit import queries
 from console import columns, narrowing, pages
 from console.narrowing import Narrowing
+from runtime.models import LedgerExport
 
 pytestmark = pytest.mark.usefixtures("refund_held")
 
@@ -48,16 +49,24 @@ def test_a_person_is_found_by_what_is_about_them(house: House) -> None:
     assert _kinds(house.carol.words("/ledger", {"person": "Judith"})) == {"hold.placed"}
 
 
-def test_a_filter_that_can_not_be_understood_is_said_and_filters_nothing(house: House) -> None:
+def test_a_filter_that_can_not_be_understood_is_said_and_shows_nothing(house: House) -> None:
     assert house.held
-    page = house.carol.words(
-        "/ledger", {"after": "not a day", "correlation": "not an id", "within": "2 moons"}
-    )
-    assert "“not a day” is no time, so it filters nothing." in page
+    wrong = {"after": "not a day", "correlation": "not an id", "within": "2 moons"}
+    answer = house.carol.get("/ledger", wrong)
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert "“not a day” is no time, so nothing is looked for." in page
     assert "“not an id” is no run&#x27;s id" in page
     assert "“2 moons” is no length of time" in page
-    assert "run.held" in _kinds(page)
+    assert _kinds(page) == set()
     assert 'class="cs-chip"' not in page
+
+
+def test_nothing_is_exported_where_a_filter_can_not_be_understood(house: House) -> None:
+    answer = house.carol.post("/ledger/exports/begin?correlation=not+an+id")
+    assert answer.status_code == 422
+    assert "“not an id” is no run&#x27;s id" in answer.content.decode()
+    assert not LedgerExport.objects.exists()
 
 
 def test_each_filter_in_force_is_a_chip_that_clears_it_alone(house: House) -> None:
@@ -183,9 +192,11 @@ def test_times_are_in_utc_and_exact_ones_win(
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01", "1969-12-31T23:59", "9999-12-31T23:59:59"])
-def test_no_moment_breaks_the_search(house: House, moment: str) -> None:
+def test_a_moment_that_no_entry_can_be_of_is_said(house: House, moment: str) -> None:
     for name in ("after", "before"):
-        assert house.carol.get("/ledger", {name: moment}).status_code == 200
+        answer = house.carol.get("/ledger", {name: moment})
+        assert answer.status_code == 422
+        assert f"“{moment}” is no time" in answer.content.decode()
 
 
 def _plan(**filters: Any) -> str:
