@@ -25,6 +25,7 @@ help: ## List what can be made
 
 .venv/development: requirements/development.lock .venv/main
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/development.lock
+	@$(BIN)/python -m tests.judges.golang
 	@touch $@
 
 demo: .venv/main ## Play the story through the REST API, then serve the console (SERVE=0: stop after the story)

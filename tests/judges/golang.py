@@ -137,3 +137,7 @@ def _base64(value: object) -> str:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     raise TypeError(f"{type(value).__name__} can not be asked about")
+
+
+if __name__ == "__main__":  # when the tools are installed, so that no test has to wait for it
+    built(toolchain())
