@@ -57,7 +57,8 @@ class Approval(models.Model):
 
     `intent` is its canonical JSON, `digest` its hash; `evidence` a list of {kind, title, text, …}
     that led to it; `requester` the id of whoever asked for the run or made the call; `excluded`
-    the ids of all who may not vote: they asked, it is done for them, or they wrote the agent.
+    the ids of all who may not vote: they asked, or issued the key that did; it is done for them; or
+    they wrote the agent.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

@@ -44,7 +44,8 @@ class VoterBarred(Problem):
 
 
 def excluded(intent: Intent, requester: Principal, authors: Authors | None) -> list[str]:
-    """The ids of all who may not vote: they asked, it is done for them, or they wrote the agent.
+    """The ids of all who may not vote: who asked, or issued the key that did; for whom it is done;
+    who wrote the agent.
 
     Whoever issued a client app's key has seen its secret, and could have asked with it.
     """
@@ -56,7 +57,7 @@ def excluded(intent: Intent, requester: Principal, authors: Authors | None) -> l
 
 
 def check_may_vote(approval: Approval, by: Principal) -> None:
-    """Only a person with the role votes, who neither asked for it nor wrote the agent.
+    """Only a person with the role votes, and nobody who is excluded.
 
     Raises `NotPermitted`, and one of `CANNOT_VOTE`.
     """

@@ -36,10 +36,11 @@ def main(arguments: Sequence[str]) -> int:
             codes.append(_start(REST, arguments, None).wait())
         finally:  # Ctrl-C reaches them too, and they have to clean up
             codes += [process.wait() for process in started]
-        for output in started.values():
-            output.seek(0)
-            sys.stdout.buffer.write(output.read())
-    return next((code for code in codes if code not in {0, NOTHING_SELECTED}), 0)
+            for output in started.values():
+                output.seek(0)
+                sys.stdout.buffer.write(output.read())
+    # A part may have nothing of what is wanted; all of them may not.
+    return next((code for code in codes if code not in {0, NOTHING_SELECTED}), min(codes))
 
 
 def _start(

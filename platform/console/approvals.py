@@ -91,7 +91,7 @@ def _context(row: Approval, member: Principal) -> dict[str, Any]:
         "sentence": sentences.planned(row.action, row.resource),
         "tool": tool,
         # The intent is for the tool as it was when it was proposed: another is never used for it.
-        "is_another_tool": tool and step and step.tool_sha256 != toolbox.sha256_of(tool),
+        "is_another_tool": row.state == State.PENDING and _is_another(tool, step),
         "effect": sentences.EFFECTS.get(tool.effect, "") if tool else "",
         "arguments": sentences.arguments(
             row.intent["arguments"], tool.parameters if tool else {}, row.evidence
@@ -108,6 +108,10 @@ def _context(row: Approval, member: Principal) -> dict[str, Any]:
         "names": names.known(),
         **_neighbours(row, member),
     }
+
+
+def _is_another(tool: Tool | None, step: Step | None) -> bool:
+    return tool is not None and step is not None and step.tool_sha256 != toolbox.sha256_of(tool)
 
 
 def _decision(step: Step | None, member: Principal) -> UUID | None:

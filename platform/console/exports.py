@@ -36,14 +36,16 @@ def index(request: MemberRequest) -> HttpResponse:
 
 def _context(request: MemberRequest) -> dict[str, Any]:
     now, known = timezone.now(), names.known()
-    asked, wrong = _asked(request)
+    typed, wrong = narrowing.asked(request)
+    asked, left_out = _exportable(typed)
     rows = ledgers.entries(principal=request.principal, **asked.filters(now))
     checkpoint = queries.status().checkpoint
     return {
         "asked": asked,
         "wrong": wrong,
+        "left_out": left_out,
         "chips": asked.chips(known),
-        "count": rows[:MOST_COUNTED].count(),
+        "count": 0 if wrong else rows[:MOST_COUNTED].count(),
         "most": MOST_COUNTED,
         "size": checkpoint.size if checkpoint else 0,
         "page": pages.cut(exports.asked_for(principal=request.principal), request),
@@ -52,26 +54,27 @@ def _context(request: MemberRequest) -> dict[str, Any]:
     }
 
 
-def _asked(request: MemberRequest) -> tuple[Narrowing, list[str]]:
-    """What an export can be narrowed to, and what it can't, in sentences."""
-    asked, wrong = narrowing.asked(request)
+def _exportable(asked: Narrowing) -> tuple[Narrowing, list[str]]:
+    """What an export can be narrowed to, and what of it is left out, in sentences."""
+    left_out = []
     if asked.text or asked.person:
-        wrong.append(
+        left_out.append(
             "Words and persons are left out: an auditor could not run such a filter again on the"
             " headers alone."
         )
     if asked.actor and asked.agent and asked.actor != asked.agent:
-        wrong.append("An entry has one actor: the agent is left out.")
-    return narrowing.for_export(asked), wrong
+        left_out.append("An entry has one actor: the agent is left out.")
+    return narrowing.for_export(asked), left_out
 
 
 @enters("ledger")
 @require_POST
 def begin(request: MemberRequest) -> HttpResponse:
     """Have a bundle made of what the address asks for, and go to where its progress is shown."""
-    if narrowing.asked(request)[1]:
+    typed, wrong = narrowing.asked(request)
+    if wrong:
         return pages.show(request, "exports/list", _context(request), status=422)
-    asked, _ = _asked(request)
+    asked, _ = _exportable(typed)
     now = timezone.now()
     with_bodies = request.POST.get("bodies") != "none"
     selection = asked.selection(now)

@@ -60,7 +60,10 @@ def _shown(row: SavedView, request: MemberRequest, known: dict[str, str]) -> Sho
 @require_POST
 def save(request: MemberRequest) -> HttpResponse:
     """Keep the filters of the address under the name that was typed, and go back to them."""
-    asked, _ = narrowing.asked(request)
+    asked, wrong = narrowing.asked(request)
+    if wrong:
+        messages.error(request, f"The view is not saved. {' '.join(wrong)}")
+        return redirect(f"{reverse('console:ledger')}?{request.GET.urlencode()}")
 
     def act() -> str:
         row = saved_views.save(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from functools import lru_cache
+from functools import cache
 
 from audit.errors import Problem
 
@@ -22,11 +22,15 @@ class NotTaken(Problem):
         self.wait_seconds = wait_seconds  # what the receiver asked for
 
 
-@lru_cache(maxsize=100)
 def trust(authority: str) -> ssl.SSLContext:
     """What a receiver's certificate is judged by: the system's authorities, or `authority` alone.
 
-    `authority` is PEM. Reading the system's takes 30 ms, so they are read once a process. Raises
-    ssl.SSLError where it is none.
+    `authority` is PEM. Raises ssl.SSLError where it is none.
     """
-    return ssl.create_default_context(cadata=authority or None)
+    return ssl.create_default_context(cadata=authority) if authority else _system()
+
+
+@cache
+def _system() -> ssl.SSLContext:
+    # Reading them takes 30 ms; a change of them is seen by the next process.
+    return ssl.create_default_context()

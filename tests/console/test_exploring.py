@@ -11,6 +11,7 @@ import pytest
 from acme_house import House
 from django.db import connection
 from django.utils import timezone
+from visiting import seal
 
 from audit import queries
 from console import columns, narrowing, pages
@@ -67,6 +68,12 @@ def test_nothing_is_exported_where_a_filter_can_not_be_understood(house: House) 
     assert answer.status_code == 422
     assert "“not an id” is no run&#x27;s id" in answer.content.decode()
     assert not LedgerExport.objects.exists()
+    assert house.held
+    seal()
+    offered = house.carol.words("/ledger/exports?correlation=not+an+id")
+    assert "“not an id” is no run&#x27;s id" in offered
+    assert "Make the bundle" not in offered
+    assert "Make the bundle" in house.carol.words("/ledger/exports")
 
 
 def test_each_filter_in_force_is_a_chip_that_clears_it_alone(house: House) -> None:

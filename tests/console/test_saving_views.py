@@ -102,7 +102,7 @@ def test_an_auditor_only_uses_what_an_admin_shares(house: House) -> None:
         ("kind=run.", "x" * 101, "has a name of 1 to 100 characters"),
         ("kind=run.", "a\nb", "has a name of 1 to 100 characters"),
         ("", "Nothing", "There is nothing to save"),
-        ("after=never", "Nothing", "There is nothing to save"),
+        ("after=never", "Nothing", "“never” is no time"),
         ("kind=run.", "Taken", "You have a saved view of the name Taken already"),
     ],
 )
