@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
-HALF = [f"tests/{name}" for name in ("console", "demo", "gateway", "governance", "retrieval")]
-HALF += ["tests/runtime"]
+NAMES = ("console", "demo", "gateway", "governance", "retrieval", "runtime", "tenants")
+HALF = [f"tests/{name}" for name in NAMES]
 BROWSER = ["tests/journeys"]
 REST = ["tests", *(f"--ignore={folder}" for folder in (*HALF, *BROWSER))]
 NOTHING_SELECTED = 5

@@ -47,7 +47,8 @@ def kinds_of_latest(office: Any) -> list[str]:
     [
         (mock_model.answers({}, status=429), 429, "provider_rate_limited", "failed"),
         (mock_model.answers({}, status=500), 502, "provider_unavailable", "failed"),
-        (mock_model.hangs, 504, "provider_timeout", "unknown"),
+        # Three tries, each of a provider's shortest time-out.
+        pytest.param(mock_model.hangs, 504, "provider_timeout", "unknown", marks=pytest.mark.soak),
         (mock_model.answers(b"<html>"), 502, "provider_malformed", "unknown"),
         (mock_model.answers({"choices": []}), 502, "provider_malformed", "unknown"),
         (
