@@ -52,6 +52,9 @@ class SoftToken(NamedTuple):
     def pin_file(self) -> Path:
         return self.folder / f"{self.label}.pin"
 
+    def write_pin(self) -> None:
+        self.pin_file.write_text(f"{self.pin}\n")
+
     @property
     def tokens(self) -> Path:
         return self.folder / "tokens"
@@ -127,5 +130,5 @@ def make_token(folder: Path, *, label: str = "ledger") -> SoftToken:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     made.pin_file.touch(mode=0o600)
-    made.pin_file.write_text(f"{made.pin}\n")
+    made.write_pin()
     return made

@@ -24,11 +24,12 @@ from audit import rotations, sequencer, signing
 from audit.guard import Guard
 from audit.management.commands import run_sequencer
 from audit.rotations import KeyNotIntroduced
-from audit.signing import FileKeyring
+from audit.signing import FileKeyring, LedgerKeyUnusable
 from audit.token_keys import TokenKeyring
 from tests.environment import ROOT
 
 SIZES = "SELECT coalesce(max(size), 0) FROM audit.checkpoint"
+LOGIN = "A login."
 SEALED = "SELECT coalesce(max(size), 0) FROM audit.tree_head"
 
 
@@ -238,6 +239,68 @@ def test_while_its_token_is_away_entries_are_sealed_not_published_and_it_is_said
     assert report.verdict == "whole", report.findings
 
 
+@contextlib.contextmanager
+def _process(log: OwnLog, soft_token: SoftToken) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """The sequencer's process, and the file of what it says."""
+    said = soft_token.folder / "said"
+    with said.open("w") as output:
+        process = _start(log, soft_token, "nowhere", "run_sequencer", output=output)
+    try:
+        yield process, said
+        assert process.poll() is None, said.read_text()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0, said.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_token_that_is_away_at_the_start_is_waited_for_and_entries_are_sealed_meanwhile(
+    committed_log: OwnLog, raw: psycopg.Connection, soft_token: SoftToken
+) -> None:
+    soft_token.vanish()
+    record_committed(raw, committed_log, 2)
+    with _process(committed_log, soft_token) as (process, said):
+        _wait(lambda: ask(raw, committed_log, SEALED) == [(2,)])
+        _wait(lambda: said.read_text().count("and not published until it can be") >= 2)
+        assert process.poll() is None
+        assert ask(raw, committed_log, SIZES) == [(0,)]
+        soft_token.return_()
+        _wait(lambda: ask(raw, committed_log, SIZES) == [(2,)])
+    assert "The ledgers' signing keys can be used again." in said.read_text()
+    assert "Traceback" not in said.read_text()
+
+
+def test_a_wrong_pin_at_the_start_is_tried_once_and_the_process_goes_on_with_the_right_one(
+    committed_log: OwnLog, raw: psycopg.Connection, soft_token: SoftToken
+) -> None:
+    soft_token.pin_file.write_text("12345678-wrong")
+    record_committed(raw, committed_log, 1)
+    with _process(committed_log, soft_token) as (process, said):
+        _wait(lambda: said.read_text().count("the token refuses the PIN in") >= 3)
+        assert ask(raw, committed_log, SEALED) == [(1,)]
+        assert ask(raw, committed_log, SIZES) == [(0,)]
+        assert process.poll() is None
+        assert said.read_text().count(LOGIN) == 1
+        soft_token.write_pin()
+        _wait(lambda: ask(raw, committed_log, SIZES) == [(1,)])
+    assert said.read_text().count(LOGIN) == 2
+
+
+@pytest.mark.parametrize("name", ["LEDGER_KEY_FILE", "LEDGER_MLDSA_KEY_FILE"])
+def test_a_key_file_that_can_not_be_used_at_the_start_ends_the_process(
+    settings: Any, tmp_path: Path, soft_token: SoftToken, name: str
+) -> None:
+    settings.LEDGER_KEY_FILE = settings.LEDGER_MLDSA_KEY_FILE = None
+    settings.LEDGER_KEY_URI = None if name == "LEDGER_KEY_FILE" else soft_token.uri()
+    unusable = tmp_path / "unusable.key"
+    unusable.touch(mode=0o600)
+    setattr(settings, name, unusable)
+    with pytest.raises(LedgerKeyUnusable, match="not a PEM private key"):
+        run_sequencer._check_files(run_sequencer.keyrings())
+    assert soft_token.count(ObjectClass.PRIVATE_KEY) == 0  # nothing was asked of the token
+
+
 def test_a_key_file_that_others_may_read_stops_publishing_and_not_the_process(
     raw: psycopg.Connection, committed_log: OwnLog, guard: Guard, tmp_path: Path
 ) -> None:
@@ -290,7 +353,7 @@ sys.path.insert(0, "platform")
 os.environ["DJANGO_SETTINGS_MODULE"] = "countersign.settings"
 django.setup()
 from django.core.management import call_command
-from audit import rotations, sequencer, token_keys
+from audit import rotations, sequencer, token_keys, token_sessions
 
 dies_at, log, *command = sys.argv[1:]
 outstanding, recordable = sequencer.outstanding, rotations.recordable
@@ -298,11 +361,26 @@ sequencer.outstanding = lambda raw: [one for one in outstanding(raw) if str(one)
 rotations.recordable = lambda cursor: [one for one in recordable(cursor) if str(one.id) == log]
 if dies_at != "nowhere":
     setattr(token_keys.TokenKeyring, dies_at, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+
+class Told:
+    # A token that says that it is logged in to, before it is.
+    def __init__(self, token):
+        self.token = token
+
+    def __getattr__(self, name):
+        if name == "open":
+            print("A login.", file=sys.stderr, flush=True)
+        return getattr(self.token, name)
+
+tokens = token_sessions._tokens
+token_sessions._tokens = lambda library: map(Told, tokens(library))
 call_command(*command)
 """
 
 
-def _start(log: OwnLog, soft_token: SoftToken, *command: str) -> subprocess.Popen[str]:
+def _start(
+    log: OwnLog, soft_token: SoftToken, *command: str, output: Any = subprocess.PIPE
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", COMMAND, command[0], str(log.id), *command[1:]],
         cwd=ROOT,
@@ -310,7 +388,7 @@ def _start(log: OwnLog, soft_token: SoftToken, *command: str) -> subprocess.Pope
             COUNTERSIGN_LEDGER_KEY_URI=soft_token.uri(),
             COUNTERSIGN_LEDGER_GUARD_DIRECTORY=str(soft_token.folder / "guard"),
         ),
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
     )

@@ -52,7 +52,7 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         rings = keyrings()
-        _all_keys(rings)  # made on the first start, and refused before anything is sealed
+        _check_files(rings)
         guard = Guard(Path(settings.LEDGER_GUARD_DIRECTORY))
         # The network is no business of this floor: a higher one says what there is outside.
         places = import_string(settings.LEDGER_PLACES)()
@@ -74,6 +74,16 @@ def ed25519_keyring() -> Keyring:
     if settings.LEDGER_KEY_URI:
         return TokenKeyring(key_uris.parsed(settings.LEDGER_KEY_URI))
     return FileKeyring(Path(settings.LEDGER_KEY_FILE), signing.load)
+
+
+def _check_files(rings: Sequence[Keyring]) -> None:
+    """Files are made on the first start, and what is wrong with one ends the process before
+    anything is sealed. A token may be away: it is waited for (KeysAtHand), and a PIN that it
+    refuses would be tried again by each process that is started in the place of an ended one.
+    """
+    for ring in rings:
+        if isinstance(ring, FileKeyring):
+            ring.held()
 
 
 def _all_keys(rings: Sequence[Keyring]) -> list[PrivateKey]:
