@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -27,12 +28,15 @@ from audit.errors import Problem
 from audit.guard import Guard, GuardUnusable
 from audit.note_keys import PrivateKey
 from audit.proofs import Frontier
-from audit.tiles import Filled, Tiling
+from audit.signing import LedgerKeyUnusable
+from audit.tiles import Tiling
 
 BATCH = 2_000
 CORRELATION = list(SUPPLIED).index("correlation")
+
 # Settings of a server on which a commit lasts.
 MUST_BE_ON = ("fsync", "full_page_writes", "synchronous_commit")
+NOT_SEALED = "The ledger %s can't be sealed; its entries stay pending."
 
 logger = logging.getLogger(__name__)
 
@@ -143,20 +147,28 @@ def run_once(connection: Connection, *keys: PrivateKey, guard: Guard, batch: int
 
     `connection` is of the login role. A log that can't be sealed does not hold up the others, nor
     does one that is halted, since its database is behind what `guard` knows was signed.
-    Raises psycopg.OperationalError when the database is away; calling again is always safe.
+    Raises psycopg.OperationalError when the database is away, and LedgerKeyUnusable once all logs
+    are done if one could not be signed; calling again is always safe.
     """
     logs = outstanding(connection)
     sealed = failed = 0
+    unusable: LedgerKeyUnusable | None = None
     for log in logs:
+        words = NOT_SEALED
         try:
             if not is_halted(connection, log, guard):
                 sealed += seal(connection, log, limit=batch)
+                words = "The ledger %s is sealed, and can't be published."
                 publish(connection, log, *keys, guard=guard)
         except OperationalError:
             raise
+        except LedgerKeyUnusable as problem:
+            unusable = unusable or problem
         except (Error, ValueError, OSError, Problem):
             failed += 1
-            logger.exception("The ledger %s can't be sealed; its entries stay pending.", log)
+            logger.exception(words, log)
+    if unusable:
+        raise unusable
     return Cycle(len(logs), sealed, failed)
 
 
@@ -219,15 +231,11 @@ def _extend(cursor: Cursor[Any], log: UUID, leaves: Sequence[Leaf]) -> None:
     tiling = Tiling(tree, stored_tiles.reader(cursor, log))
     filled = tiling.extend([leaf.leaf_hash for leaf in leaves])
     cursor.execute(ADD_LEAVES, [log, tree.size, *map(list, zip(*leaves, strict=True))])
-    columns = [list(column) for column in zip(*map(_columns, filled), strict=True)]
+    columns = [list(column) for column in zip(*map(astuple, filled), strict=True)]
     if columns:
         cursor.execute(ADD_TILES, [log, *columns])
     grown = tiling.frontier()
     cursor.execute(ADD_HEAD, [log, grown.size, grown.root(), grown.roots])
-
-
-def _columns(tile: Filled) -> tuple[int, int, bytes, bytes]:
-    return tile.level, tile.index, tile.hashes, tile.root
 
 
 def is_halted(connection: Connection, log: UUID, guard: Guard) -> bool:
@@ -252,7 +260,7 @@ def check_all(connection: Connection, guard: Guard) -> list[UUID]:
         try:
             halts += [log] if is_halted(connection, log, guard) else []
         except GuardUnusable:
-            logger.exception("The ledger %s can't be sealed; its entries stay pending.", log)
+            logger.exception(NOT_SEALED, log)
     return halts
 
 
@@ -280,11 +288,10 @@ def publish(
         chosen = rotations.choose(cursor, log, checkpoint, keys)
         if not chosen:
             return None
-        signers = [checkpoints.log_key(checkpoint.origin, key) for key in chosen]
         note = checkpoints.sign(checkpoint, *chosen)
         guard.remember(log, note)
-        verifiers = "\n".join(str(signer.verifier) for signer in signers)
-        cursor.execute(PUBLISH, [log, checkpoint.size, note, verifiers])
+        signers = [checkpoints.log_key(checkpoint.origin, key).verifier for key in chosen]
+        cursor.execute(PUBLISH, [log, checkpoint.size, note, "\n".join(map(str, signers))])
     return checkpoint
 
 

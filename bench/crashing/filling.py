@@ -87,7 +87,7 @@ class Filling:
 
     def _guard(self) -> Iterator[str]:
         self._disks["ledger-guard"].fill()
-        self._wait_for_complaints("can't be sealed")
+        self._wait_for_complaints("can't be published")
         before, said = self._server.standing(), len(self._sequencer.complaints)
         time.sleep(FULL_SECONDS)
         after, said = self._server.standing(), len(self._sequencer.complaints) - said

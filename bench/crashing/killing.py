@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import time
 from collections import Counter, defaultdict
@@ -135,9 +136,10 @@ class Sequencer:
 
     @property
     def complaints(self) -> list[str]:
-        """What it said of ledgers that it could not seal."""
+        """What it said of ledgers that it could not seal or publish."""
         lines = self.said.splitlines()
-        return [line for line in lines if "can't be sealed" in line or "is halted" in line]
+        complaint = re.compile("can't be sealed|can't be published|is halted")
+        return [line for line in lines if complaint.search(line)]
 
 
 class Killing:

@@ -214,6 +214,21 @@ def test_a_log_that_can_not_be_sealed_does_not_hold_up_the_others(
     assert f"The ledger {broken} can't be sealed" in caplog.text
 
 
+def test_a_log_that_can_not_be_published_is_said_to_be_sealed(
+    committed_log: OwnLog, guard: Guard, caplog, monkeypatch
+):
+    def publish(*_, **__):
+        raise OSError("the guard's disk is full")
+
+    monkeypatch.setattr(sequencer, "publish", publish)
+    with direct() as raw:
+        record_committed(raw, committed_log, 2)
+        assert sequencer.run_once(raw, KEY, guard=guard) == (1, 2, 1)
+    assert f"The ledger {committed_log.id} is sealed, and can't be published." in caplog.text
+    assert "can't be sealed" not in caplog.text
+    assert "the guard's disk is full" in caplog.text
+
+
 def test_the_sequencer_seals_all_logs_until_it_is_told_to_stop(
     committed_log: OwnLog, guard: Guard, caplog
 ):

@@ -327,22 +327,56 @@ def test_a_key_file_that_others_may_read_stops_publishing_and_not_the_process(
         _wait(lambda: published() == 2)
 
 
-def test_a_cycle_in_which_the_token_goes_away_publishes_the_next_time(
-    ground: Ground, soft_token: SoftToken, caplog: pytest.LogCaptureFixture
+def test_a_cycle_in_which_the_token_goes_away_seals_all_ledgers_and_publishes_the_next_time(
+    ground: Ground,
+    other_committed_log: OwnLog,
+    soft_token: SoftToken,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     keys = ground.keyring.held()
     soft_token.vanish()
     ground.record()
-    cycle = sequencer.run_once(ground.raw, *keys, guard=ground.guard)
-    assert cycle.failed
-    assert not cycle.is_busy
+    record_committed(ground.raw, other_committed_log, 3)
+    with pytest.raises(LedgerKeyUnusable, match="the token's module says"):
+        sequencer.run_once(ground.raw, *keys, guard=ground.guard)
     assert ask(ground.raw, ground.log, SEALED) == [(2,)]
+    assert ask(ground.raw, other_committed_log, SEALED) == [(3,)]
     assert ask(ground.raw, ground.log, SIZES) == [(1,)]
-    assert f"The ledger {ground.log.id} can't be sealed; its entries stay pending" in caplog.text
+    assert ask(ground.raw, other_committed_log, SIZES) == [(0,)]
+    assert caplog.text == ""  # whoever asked says it, once for all ledgers
     soft_token.return_()
     ground.seal()
     assert ask(ground.raw, ground.log, SIZES) == [(2,)]
     assert ground.signers()[-1] == vkey(ground.log, ground.keyring.newest)
+
+
+def test_a_key_that_is_there_and_does_not_sign_is_said_once_a_second_for_all_ledgers(
+    ground: Ground,
+    other_committed_log: OwnLog,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    signing_key = ground.keyring.held()[0]
+
+    def refuse(*_: Any) -> bytes:
+        raise LedgerKeyUnusable(place="the token", reason="it does not sign")
+
+    logs = (ground.log, other_committed_log)
+    with _running(ground.keyring.held, ground.guard), monkeypatch.context() as patch:
+        patch.setattr(type(signing_key), "sign", refuse)
+        began = time.monotonic()
+        for log in logs:
+            record_committed(ground.raw, log, 1)
+        _wait(lambda: caplog.text.count("it does not sign") >= 3)
+        seconds = time.monotonic() - began
+        assert caplog.text.count("it does not sign") <= seconds + 1
+        assert "can be used again" not in caplog.text
+        assert [ask(ground.raw, log, SEALED) for log in logs] == [[(2,)], [(1,)]]
+        patch.undo()
+        _wait(lambda: [ask(ground.raw, log, SIZES) for log in logs] == [[(2,)], [(1,)]])
+        _wait(lambda: "The ledgers' signing keys can be used again." in caplog.text)
+    assert "Traceback" not in caplog.text
+    assert "can't be" not in caplog.text.replace("can't be used: it does not sign", "")
 
 
 # A command on this test's log alone; the first argument is where it dies.

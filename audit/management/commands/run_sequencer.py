@@ -148,24 +148,43 @@ class KeysAtHand:
         if self._are_away and time.monotonic() < self._ask_at:
             return ()
         try:
-            found = self._keys()
+            return self._keys()
         except (LedgerKeyUnusable, OSError) as problem:
-            self._are_away, self._ask_at = True, time.monotonic() + RECONNECT_SECONDS
-            log.critical("%s Entries are sealed, and not published until it can be.", problem)
+            self.lost(problem)
             return ()
+
+    def lost(self, problem: Exception) -> None:
+        """Say that they can't be used, and leave them alone for a second."""
+        self._are_away, self._ask_at = True, time.monotonic() + RECONNECT_SECONDS
+        log.critical("%s Entries are sealed, and not published until it can be.", problem)
+
+    def used(self) -> None:
+        """Say that they can be used, if they could not: a cycle with them has ended."""
         if self._are_away:
             log.warning("The ledgers' signing keys can be used again.")
         self._are_away = False
-        return found
 
 
 def _seal_until(
     stop: threading.Event,
     connection: psycopg.Connection,
-    keys: Callable[[], Sequence[PrivateKey]],
+    at_hand: KeysAtHand,
     guard: Guard,
 ) -> None:
     pause = BUSY_SECONDS
     while not stop.wait(pause):
-        cycle = sequencer.run_once(connection, *keys(), guard=guard)
-        pause = BUSY_SECONDS if cycle.is_busy else min(pause * 2, IDLE_SECONDS)
+        is_busy = _cycle(connection, at_hand, guard)
+        pause = BUSY_SECONDS if is_busy else min(pause * 2, IDLE_SECONDS)
+
+
+def _cycle(connection: psycopg.Connection, at_hand: KeysAtHand, guard: Guard) -> bool:
+    """Whether the next one should come at once."""
+    keys = at_hand()
+    try:
+        cycle = sequencer.run_once(connection, *keys, guard=guard)
+    except LedgerKeyUnusable as problem:
+        at_hand.lost(problem)
+        return False
+    if keys:
+        at_hand.used()
+    return cycle.is_busy
