@@ -31,7 +31,8 @@ BEFORE_POINT = (b"\x04\x20", b"\x03\x21\x00", b"")
 PROTECTED = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
 # The upper half of a CKA_ID counts; the lower keeps two apart that are made at once.
 STEP = 2**32
-LAST = 2**64 - STEP
+# The first CKA_ID that is refused: what is made after one below it still fits into 8 bytes.
+TOO_HIGH = 2**64 - STEP
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +76,9 @@ class TokenKeyring:
     def held(self) -> list[TokenKey]:
         """All of them, the newest first, so that a log which is new meanwhile need not go over.
 
-        The first is made at the first look alone: a token that shows none later is away, or not
-        itself. Raises LedgerKeyUnusable.
+        The first is made at the first look alone: a token that showed one to this object and shows
+        none later is away, or not itself. What an earlier process saw is not known here: a token
+        that is empty when the sequencer starts gets a key. Raises LedgerKeyUnusable.
         """
         with self._token.speaking() as session:
             is_known = session is self._seen_in and time.monotonic() < self._look_at
@@ -146,11 +148,17 @@ class TokenKeyring:
             raise self._token.unusable("it is not an Ed25519 key; name another label")
         if any(private[name] is not value for name, value in PROTECTED.items()):
             raise self._token.unusable("it may be read out: make it sensitive, not extractable")
-        if number >= LAST:
-            raise self._token.unusable("its CKA_ID is too high to count on; give it a low one")
+        self._check_room(number)
         if public is None or not _is_ed25519(public):
             raise self._token.unusable("no public key of its label and its CKA_ID is beside it")
         return TokenKey(number, self._public(public[Attribute.EC_POINT]), private, self._token)
+
+    def _check_room(self, number: int) -> None:
+        if number >= TOO_HIGH:
+            raise self._token.unusable(
+                f"a CKA_ID would be too high to count on: {number:x} is not below {TOO_HIGH:x}, a"
+                " number of 8 bytes; give the key a low one"
+            )
 
     def _public(self, point: bytes) -> Ed25519PublicKey:
         for before in BEFORE_POINT:
@@ -160,6 +168,7 @@ class TokenKeyring:
 
     def _make(self, session: pkcs11.Session, *, after: int) -> None:
         number = (after // STEP + 1) * STEP + secrets.randbelow(STEP)
+        self._check_room(number)
         curve = session.create_domain_parameters(
             KeyType.EC_EDWARDS, {Attribute.EC_PARAMS: OID}, local=True
         )

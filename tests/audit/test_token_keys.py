@@ -20,7 +20,7 @@ from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass, TokenFlag
 from audit import checkpoints, token_keys, token_sessions
 from audit.checkpoints import Checkpoint
 from audit.signing import LedgerKeyUnusable
-from audit.token_keys import TokenKey, TokenKeyring
+from audit.token_keys import STEP, TOO_HIGH, TokenKey, TokenKeyring
 from tests.environment import ROOT
 
 RSA_BITS = 2048
@@ -81,9 +81,26 @@ def test_the_private_key_can_not_be_read_out(keyring: TokenKeyring, soft_token: 
             with pytest.raises(pkcs11.AttributeReadOnly):
                 private[attribute] = value
     stored = [path.read_bytes() for path in soft_token.tokens.rglob("*") if path.is_file()]
-    assert len(stored) > 3
+    public = key.public_key().public_bytes_raw()
+    assert any(public in content for content in stored)
+    assert not any(_has_seed_of(public, content) for content in stored)
+    assert not any(soft_token.pin.encode() in content for content in stored)
     assert repr(key).count("=") == 2  # number and public half
     assert not any(hasattr(key, name) for name in ("private_bytes", "private_bytes_raw"))
+
+
+def _has_seed_of(public: bytes, content: bytes) -> bool:
+    """Whether any 32 bytes in `content` are the private key (RFC 8032) of `public`."""
+    windows = {content[at : at + 32] for at in range(len(content) - 31)}
+    made = map(Ed25519PrivateKey.from_private_bytes, windows)
+    return any(key.public_key().public_bytes_raw() == public for key in made)
+
+
+def test_a_private_key_is_found_wherever_it_is_stored_in_plain() -> None:
+    key = Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes_raw()
+    assert _has_seed_of(public, b"before" + key.private_bytes_raw() + b"after")
+    assert not _has_seed_of(public, b"before" + public + b"after")
 
 
 @pytest.mark.parametrize("loose", [{"extractable": True}, {"sensitive": False}])
@@ -209,7 +226,35 @@ def test_a_cka_id_that_leaves_no_room_is_refused(
     keyring: TokenKeyring, soft_token: SoftToken
 ) -> None:
     soft_token.bring(id_=b"\xff" * 8, sensitive=True, extractable=False)
-    assert "too high to count on" in _refused(soft_token, keyring.held)
+    said = _refused(soft_token, keyring.held)
+    assert "too high to count on: ffffffffffffffff is not below ffffffff00000000" in said
+
+
+@pytest.mark.parametrize("id_", [TOO_HIGH.to_bytes(8, "big"), bytes(range(1, 21))])
+def test_a_cka_id_that_is_too_high_or_longer_than_8_bytes_is_refused(
+    keyring: TokenKeyring, soft_token: SoftToken, id_: bytes
+) -> None:
+    soft_token.bring(id_=id_, sensitive=True, extractable=False)
+    said = _refused(soft_token, keyring.held)
+    assert f"{int.from_bytes(id_, 'big'):x} is not below ffffffff00000000, a number of 8" in said
+
+
+def test_the_last_key_that_may_be_counted_to_signs_and_none_is_made_after_it(
+    keyring: TokenKeyring, soft_token: SoftToken
+) -> None:
+    lowest_without_room = TOO_HIGH - STEP
+    own = (lowest_without_room - 1).to_bytes(8, "big")
+    soft_token.bring(id_=own, sensitive=True, extractable=False)
+    keyring.make_next()
+    last, before = keyring.held()
+    assert lowest_without_room <= last.number < TOO_HIGH
+    assert before.number == lowest_without_room - 1
+    keyring.forget_old()
+    assert "too high to count on" in _refused(soft_token, keyring.make_next)
+    assert soft_token.count(ObjectClass.PRIVATE_KEY) == 1
+    (still,) = keyring.held()
+    assert _raw(still) == _raw(last)
+    still.public_key().verify(still.sign(b"x"), b"x")
 
 
 def test_a_signature_that_does_not_fit_the_public_key_is_never_handed_out(
@@ -371,7 +416,7 @@ def test_a_token_that_is_gone_is_said_and_signs_again_when_it_is_back(
     assert keyring.held() == [again]
 
 
-def test_a_token_that_comes_back_without_its_keys_gets_no_new_one(
+def test_a_token_that_comes_back_without_its_keys_gets_no_new_one_from_whoever_saw_them(
     keyring: TokenKeyring, soft_token: SoftToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(token_keys, "LOOK_SECONDS", 0)
@@ -382,6 +427,8 @@ def test_a_token_that_comes_back_without_its_keys_gets_no_new_one(
                 each.destroy()
     assert "does not show it any more" in _refused(soft_token, keyring.held)
     assert soft_token.count(ObjectClass.PRIVATE_KEY) == 0
+    # A process that is started then has seen none, and takes it for a first start.
+    assert len(TokenKeyring(soft_token.parsed()).held()) == 1
 
 
 THREADS = """
