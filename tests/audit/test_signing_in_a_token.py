@@ -158,6 +158,22 @@ def test_the_command_rotates_in_the_token_that_the_setting_names(
     assert not settings.LEDGER_KEY_FILE.parent.exists()
 
 
+def test_the_command_says_in_one_sentence_that_the_token_is_away_or_refuses_the_pin(
+    soft_token: SoftToken, settings: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.LEDGER_KEY_URI, settings.LEDGER_MLDSA_KEY_FILE = soft_token.uri(), None
+    soft_token.vanish()
+    with pytest.raises(CommandError, match="can't be used: the token's module says") as away:
+        call_command("rotate_ledger_key", wait=0)
+    assert isinstance(away.value.__cause__, LedgerKeyUnusable)
+    soft_token.return_()
+    soft_token.pin_file.write_text("12345678-wrong")
+    with pytest.raises(CommandError, match="the token refuses the PIN in"):
+        call_command("rotate_ledger_key", wait=0)
+    assert capsys.readouterr().out == ""
+    assert soft_token.count(ObjectClass.PRIVATE_KEY) == 0
+
+
 def test_a_ledger_goes_over_from_a_file_to_a_token_and_to_another_file_when_it_is_told_so(
     raw: psycopg.Connection,
     committed_log: OwnLog,

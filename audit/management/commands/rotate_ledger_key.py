@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit import rotations, signing
 from audit.management.commands.run_sequencer import ed25519_keyring
-from audit.signing import FileKeyring, Keyring
+from audit.signing import FileKeyring, Keyring, LedgerKeyUnusable
 
 POLL_SECONDS = 0.2
 
@@ -27,14 +27,18 @@ class Command(BaseCommand):
         parser.add_argument("--wait", type=float, default=60, help="seconds at most, 60 by default")
 
     def handle(self, *args: Any, mldsa: bool, wait: float, **options: Any) -> None:
-        """Exits with 1 where a ledger has not gone over to the new key in time."""
+        """Exits with 1 where a ledger has not gone over in time, or a key can't be used."""
         end = time.monotonic() + wait
 
         def rest() -> bool:
             time.sleep(POLL_SECONDS)
             return time.monotonic() < end
 
-        if not rotations.rotate(_keyring(mldsa=mldsa), tell=self.stdout.write, wait=rest):
+        try:
+            is_done = rotations.rotate(_keyring(mldsa=mldsa), tell=self.stdout.write, wait=rest)
+        except LedgerKeyUnusable as problem:
+            raise CommandError(str(problem)) from problem
+        if not is_done:
             raise CommandError("Is the sequencer running? Run this again: it goes on from here.")
 
 
