@@ -23,7 +23,9 @@ _kept: dict[str, Rows] = {}
 def keep(name: str, tenant: Tenant) -> None:
     """Keep what the tenant's own tables hold now under this name, until the session ends."""
     with isolation.outside_tenants(), connection.cursor() as cursor:
-        _kept[name] = {table: _copied(cursor, table) for table in _filled(cursor, tenant)}
+        _kept[name] = {
+            table: _copied(cursor, table) for table in _filled(cursor, _tables(cursor, tenant))
+        }
 
 
 def furnish(name: str, tenant: Tenant, build: Callable[[], object]) -> None:
@@ -54,7 +56,10 @@ def put_back(name: str, tenant: Tenant) -> None:
 
 def _replace(tenant: Tenant, rows: Rows) -> None:
     with isolation.outside_tenants(), transaction.atomic(), connection.cursor() as cursor:
-        _empty(cursor, _filled(cursor, tenant))
+        tables = _tables(cursor, tenant)
+        # A worker that still writes ends before, or begins anew after: it never meets half of it.
+        cursor.execute(f"LOCK TABLE {', '.join(tables)} IN EXCLUSIVE MODE")
+        _empty(cursor, _filled(cursor, tables))
         for table, content in rows.items():
             with cursor.copy(f"COPY {table} FROM STDIN") as parts:
                 parts.write(content)
@@ -86,13 +91,16 @@ def _empty(cursor: Any, tables: list[str]) -> None:
     cursor.execute(";".join(steps))
 
 
-def _filled(cursor: Any, tenant: Tenant) -> list[str]:
-    """The tenant's tables that have rows."""
+def _tables(cursor: Any, tenant: Tenant) -> list[str]:
     cursor.execute(
         "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename <> ALL(%s)",
         [tenant.schema_name, list(LEFT)],
     )
-    tables = [f'"{tenant.schema_name}"."{name}"' for (name,) in cursor.fetchall()]
-    looks = [f"(SELECT '{table}' FROM {table} LIMIT 1)" for table in tables]  # noqa: S608  (as above)
+    return [f'"{tenant.schema_name}"."{name}"' for (name,) in cursor.fetchall()]
+
+
+def _filled(cursor: Any, tables: list[str]) -> list[str]:
+    """Those of the tables that have rows."""
+    looks = [f"(SELECT '{table}' FROM {table} LIMIT 1)" for table in tables]  # noqa: S608  (our own)
     cursor.execute(" UNION ALL ".join(looks))
     return [table for (table,) in cursor.fetchall()]
