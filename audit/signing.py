@@ -1,4 +1,4 @@
-"""The only place that says what keys a log is signed with, and for those that are files.
+"""The only place that says what a keyring of a log is, and for keys that are files.
 
 They are never in the database: files, or kept by a token (audit.token_keys). Ed25519 always;
 ML-DSA-44 (FIPS 204) besides, where a file for it is named: a signature that holds against a quantum

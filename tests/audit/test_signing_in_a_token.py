@@ -20,7 +20,7 @@ from own_rotations import SAID, Ground, Killed, after_the_first, die, verified, 
 from own_tokens import SoftToken
 from pkcs11 import ObjectClass
 
-from audit import rotations, sequencer, signing
+from audit import keyrings, rotations, sequencer, signing
 from audit.guard import Guard
 from audit.management.commands import run_sequencer
 from audit.rotations import KeyNotIntroduced
@@ -313,7 +313,7 @@ def test_a_key_file_that_can_not_be_used_at_the_start_ends_the_process(
     unusable.touch(mode=0o600)
     setattr(settings, name, unusable)
     with pytest.raises(LedgerKeyUnusable, match="not a PEM private key"):
-        run_sequencer._check_files(run_sequencer.keyrings())
+        run_sequencer._check_files(keyrings.configured())
     assert soft_token.count(ObjectClass.PRIVATE_KEY) == 0  # nothing was asked of the token
 
 

@@ -300,6 +300,7 @@ def test_the_same_run_in_another_log_waits_for_nobody(
         record_all(first, committed_log, _notes([run]))
         second.execute("SET lock_timeout = '100ms'")
         record_all(second, other_committed_log, _notes([run]))
+        assert len(ask(second, other_committed_log, "SELECT id FROM audit.entry")) == 1
 
 
 MALFORMED = {

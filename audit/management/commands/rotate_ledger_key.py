@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from audit import rotations, signing
-from audit.management.commands.run_sequencer import ed25519_keyring
-from audit.signing import FileKeyring, Keyring, LedgerKeyUnusable
+from audit import keyrings, rotations
+from audit.signing import Keyring, LedgerKeyUnusable
 
 POLL_SECONDS = 0.2
 
@@ -43,8 +40,7 @@ class Command(BaseCommand):
 
 
 def _keyring(*, mldsa: bool) -> Keyring:
-    if not mldsa:
-        return ed25519_keyring()
-    if not settings.LEDGER_MLDSA_KEY_FILE:
+    found = keyrings.mldsa() if mldsa else keyrings.ed25519()
+    if found is None:
         raise CommandError("COUNTERSIGN_LEDGER_MLDSA_KEY_FILE names no ML-DSA-44 key.")
-    return FileKeyring(Path(settings.LEDGER_MLDSA_KEY_FILE), signing.load_mldsa)
+    return found

@@ -20,12 +20,11 @@ from django.db import connection as configured
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from audit import anchoring, key_uris, sequencer, signing
+from audit import anchoring, keyrings, sequencer
 from audit.errors import Problem
 from audit.guard import Guard
 from audit.note_keys import PrivateKey
 from audit.signing import FileKeyring, Keyring, LedgerKeyUnusable
-from audit.token_keys import TokenKeyring
 
 BUSY_SECONDS = 0.010
 IDLE_SECONDS = 0.250
@@ -51,7 +50,7 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        rings = keyrings()
+        rings = keyrings.configured()
         _check_files(rings)
         guard = Guard(Path(settings.LEDGER_GUARD_DIRECTORY))
         # The network is no business of this floor: a higher one says what there is outside.
@@ -59,21 +58,6 @@ class Command(BaseCommand):
         parameters = connection_parameters()
         with anchoring.running(places, parameters, timezone.now):
             run(stop, lambda: _all_keys(rings), guard, parameters)
-
-
-def keyrings() -> list[Keyring]:
-    """The log's keys: Ed25519, and ML-DSA-44 where a file for it is configured."""
-    rings = [ed25519_keyring()]
-    if settings.LEDGER_MLDSA_KEY_FILE:
-        rings.append(FileKeyring(Path(settings.LEDGER_MLDSA_KEY_FILE), signing.load_mldsa))
-    return rings
-
-
-def ed25519_keyring() -> Keyring:
-    """The log's Ed25519 keys: in a token where one is configured, else in a file."""
-    if settings.LEDGER_KEY_URI:
-        return TokenKeyring(key_uris.parsed(settings.LEDGER_KEY_URI))
-    return FileKeyring(Path(settings.LEDGER_KEY_FILE), signing.load)
 
 
 def _check_files(rings: Sequence[Keyring]) -> None:
